@@ -1,0 +1,57 @@
+"""Modules as text, and the constants that stay outside the text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+
+from aicc.ir.constants import DenseAttr
+from aicc.ir.graph import Constant
+from aicc.ir.interfaces import CompileContext
+
+
+def print_module(module: Operation, locations: bool = True) -> str:
+    """MLIR text of a module; with `locations`, each op's place in the source model too."""
+    out = io.StringIO()
+    Printer(stream=out, print_debuginfo=locations).print_op(module)
+    text = out.getvalue() + "\n"
+    # Line ends only: no string literal spans lines, so nothing else can match.
+    return text.replace(" loc(unknown)\n", "\n") if locations else text
+
+
+def parse_module(
+    text: str,
+    name: str = "<text>",
+    weights: Mapping[str, np.ndarray] | None = None,
+    context: CompileContext | None = None,
+) -> ModuleOp:
+    """Parse and verify MLIR text; `weights` gives the arrays of ``dense_resource<…>`` constants.
+
+    Raises xDSL's ParseError or VerifyException on bad text.
+    """
+    context = context.clone() if context is not None else CompileContext()
+    if weights is not None:
+        context.weights = weights
+    module = Parser(context, text, name).parse_module()
+    module.verify()
+    return module
+
+
+def named_constants(module: Operation) -> dict[str, DenseAttr]:
+    """The constants that print by name, in order of first use.
+
+    Raises ValueError if one name stands for two different tensors.
+    """
+    found: dict[str, DenseAttr] = {}
+    for op in module.walk():
+        if isinstance(op, Constant) and (name := op.value.resource) is not None:
+            seen = found.setdefault(name, op.value)
+            if seen is not op.value and seen != op.value:
+                raise ValueError(f"two different constants are both named '{name}'")
+    return found

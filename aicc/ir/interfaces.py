@@ -1,0 +1,77 @@
+"""What a pass may ask of the rest of the compiler, without naming a backend.
+
+The driver hands both to passes in a `CompileContext`; tests hand in stubs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import Builtin, ModuleOp
+from xdsl.dialects.func import Func
+from xdsl.ir import Operation
+
+from aicc.ir.graph import Graph
+from aicc.ir.op import GraphOp
+
+
+class Evaluator(Protocol):
+    """Runs ops and modules: constant folding, calibration and verification use it."""
+
+    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The results of one op without regions that reads only its operands."""
+        ...
+
+    def run(
+        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
+    ) -> list[np.ndarray]:
+        """The results of a function of the module."""
+        ...
+
+
+def _keeps_all(op: GraphOp) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class TargetDescription:
+    """What passes need to know of a target.
+
+    `keeps` says whether the target implements an op as it stands; one that it doesn't keep is
+    decomposed into primitives.
+    """
+
+    name: str
+    keeps: Callable[[GraphOp], bool] = _keeps_all
+
+
+@dataclass
+class CompileContext(Context):
+    """An xDSL context with the dialects of the compiler loaded, and what the driver hands in."""
+
+    evaluator: Evaluator | None = None
+    target: TargetDescription = field(default_factory=lambda: TargetDescription("generic"))
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Arrays that named constants of a parsed module refer to."""
+
+    def __post_init__(self) -> None:
+        for dialect in (Builtin, Func, Graph):
+            if dialect.name not in self._loaded_dialects:
+                self.load_dialect(dialect)
+
+    def clone(self) -> CompileContext:
+        return CompileContext(
+            self.allow_unregistered,
+            self._loaded_dialects.copy(),
+            self._loaded_ops.copy(),
+            self._loaded_attrs.copy(),
+            self._loaded_types.copy(),
+            self._registered_dialects.copy(),
+            self.evaluator,
+            self.target,
+            self.weights,
+        )

@@ -1,0 +1,82 @@
+"""Pipelines: lists of passes as data, run with hooks between passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass, PassPipeline
+from xdsl.utils.exceptions import VerifyException
+
+from aicc.errors import CompileError
+from aicc.ir.interfaces import CompileContext
+from aicc.passes import PASSES
+
+DEFAULT_PIPELINE = (
+    "canonicalize,shape-simplify,constant-fold,batch-norm-fold,scale-fold,"
+    "canonicalize,constant-fold,cse,dce,decompose,canonicalize,constant-fold,cse,dce"
+)
+"""What `compile` runs for every target; `decompose` keeps what the target implements."""
+
+
+@dataclass
+class PassRecord:
+    """One pass that ran: its text form, seconds, and ops in the module after it."""
+
+    spec: str
+    seconds: float
+    ops: int
+
+
+Hook = Callable[[int, ModulePass, ModuleOp], None]
+"""Called after a pass, with its position in the pipeline, the pass and the module."""
+
+
+@dataclass
+class PassManager:
+    """Runs a pipeline over a module in place.
+
+    `before` and `after` hooks see the module around every pass: dumps, progress and verification
+    hang there. The IR is verified after every pass.
+    """
+
+    passes: Sequence[ModulePass]
+    context: CompileContext
+    before: list[Hook] = field(default_factory=list)
+    after: list[Hook] = field(default_factory=list)
+    records: list[PassRecord] = field(default_factory=list)
+
+    def run(self, module: ModuleOp) -> None:
+        for i, p in enumerate(self.passes):
+            for hook in self.before:
+                hook(i, p, module)
+            start = time.perf_counter()
+            p.apply(self.context, module)
+            seconds = time.perf_counter() - start
+            try:
+                module.verify()
+            except VerifyException as e:
+                raise CompileError(f"the IR is invalid after pass '{p.name}': {e}") from e
+            self.records.append(PassRecord(spec_of(p), seconds, count_ops(module)))
+            for hook in self.after:
+                hook(i, p, module)
+
+
+def parse_pipeline(text: str) -> tuple[ModulePass, ...]:
+    """Passes from ``a,b{option=1},c``; raises CompileError naming unknown passes and options."""
+    try:
+        return PassPipeline.parse_spec(PASSES, text).passes
+    except Exception as e:  # xDSL raises plain exceptions of several kinds here
+        known = ", ".join(sorted(PASSES))
+        raise CompileError(f"bad pipeline '{text}': {e}. Known passes: {known}") from e
+
+
+def spec_of(p: ModulePass) -> str:
+    """The text form of a pass with its options."""
+    return str(p.pipeline_pass_spec())
+
+
+def count_ops(module: ModuleOp) -> int:
+    return sum(1 for _ in module.walk()) - 1

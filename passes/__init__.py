@@ -1,0 +1,24 @@
+"""Rewrites of graph IR. One pass a file, named as on the command line; `PASSES` is the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from xdsl.passes import ModulePass
+
+
+def _pass(module: str, cls: str) -> Callable[[], type[ModulePass]]:
+    return lambda: getattr(import_module(f"aicc.passes.{module}"), cls)
+
+
+PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "batch-norm-fold": _pass("batch_norm_fold", "BatchNormFold"),
+    "canonicalize": _pass("canonicalize", "Canonicalize"),
+    "constant-fold": _pass("constant_fold", "ConstantFold"),
+    "cse": _pass("cse", "CommonSubexpressionElimination"),
+    "dce": _pass("dce", "DeadCodeElimination"),
+    "decompose": _pass("decompose", "Decompose"),
+    "scale-fold": _pass("scale_fold", "ScaleFold"),
+    "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),
+}
