@@ -1,0 +1,1 @@
+"""NumPy kernels: pure functions of arrays, one module a family of ops."""

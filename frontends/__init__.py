@@ -1,0 +1,1 @@
+"""Models to graph IR: one subpackage for each kind of source."""
