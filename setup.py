@@ -1,4 +1,4 @@
-"""Lists the packages under each folder, so that a new subpackage never goes missing from a wheel.
+"""Four top-level folders, one import package; a new subpackage is found, never listed.
 
 Everything else about the distribution stands in pyproject.toml.
 """
@@ -15,4 +15,4 @@ FOLDERS = {
 packages = list(FOLDERS)
 for name, folder in FOLDERS.items():
     packages += [f"{name}.{sub}" for sub in find_packages(folder)]
-setup(packages=packages)
+setup(packages=packages, package_dir=FOLDERS)

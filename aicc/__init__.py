@@ -1,47 +1,52 @@
-"""aicc: a compiler from model graphs to kernels that people can read, run and ship."""
+"""aicc: a compiler from model graphs to kernels.
+
+Importing it costs next to nothing: the names below load on first use.
+"""
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.util
+import os
 import sys
-from pathlib import Path
+from importlib.util import spec_from_file_location
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from aicc.api import CompiledModel, compile, load
 
 __version__ = "0.1.0"
-
-_LAZY = ("CompiledModel", "compile", "load")
-_ROOT = Path(__file__).resolve().parent.parent
-
-
-class _CheckoutFinder(importlib.abc.MetaPathFinder):
-    """Finds aicc.frontends, aicc.passes and aicc.backends beside a bare checkout's aicc/."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None):
-        parent, _, name = fullname.rpartition(".")
-        if parent != "aicc" or name not in ("frontends", "passes", "backends"):
-            return None
-        init = _ROOT / name / "__init__.py"
-        if not init.exists():
-            return None
-        return importlib.util.spec_from_file_location(
-            fullname, init, submodule_search_locations=[str(init.parent)]
-        )
-
-
-if (_ROOT / "passes" / "__init__.py").exists() and (_ROOT / "pyproject.toml").exists():
-    sys.meta_path.append(_CheckoutFinder())
+__all__ = ["CompiledModel", "__version__", "compile", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in __all__:
         from aicc import api
 
         return getattr(api, name)
-    raise AttributeError(f"module 'aicc' has no attribute {name!r}")
+    raise AttributeError(f"module 'aicc' has no attribute '{name}'")
 
 
-__all__ = ["CompiledModel", "__version__", "compile", "load"]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _CheckoutFinder:
+    """Finds `aicc.<folder>` beside `aicc/`, where it lies in a checkout."""
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    names = frozenset({"aicc.backends", "aicc.frontends", "aicc.passes"})
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if fullname not in cls.names:
+            return None
+        folder = os.path.join(cls.root, fullname.removeprefix("aicc."))
+        return spec_from_file_location(
+            fullname, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+        )
+
+
+if os.path.exists(os.path.join(_CheckoutFinder.root, "pyproject.toml")):
+    # First in line, so that a checkout never runs with the folders of another, installed one.
+    sys.meta_path.insert(0, _CheckoutFinder)
