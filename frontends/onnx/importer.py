@@ -22,6 +22,7 @@ from aicc.frontends.onnx.errors import ImportError_, NeedsValue, UnsupportedOps
 from aicc.frontends.onnx.table import find_importer
 from aicc.frontends.onnx.tensors import WeightReader
 from aicc.ir.builder import GraphBuilder, SymbolScope, name_location
+from aicc.ir.graph import Constant
 from aicc.ir.module import finish_function, new_function, set_symbol_ranges
 from aicc.ir.symbols import Dim, sym
 from aicc.ir.types import compatible, element_type, rank_of, shape_of, tensor
@@ -109,9 +110,7 @@ class GraphImporter:
             return
         with self.builder.at(name_location(self.path + init.name)):
             attr = self.state.weights.attribute(init)
-            from aicc.ir import graph as g
-
-            self.scope[init.name] = self.builder.emit(g.Constant, value=attr)
+            self.scope[init.name] = self.builder.emit(Constant, value=attr)
 
     def nodes(self, nodes: Sequence[onnx.NodeProto]) -> None:
         for i, node in enumerate(nodes):
