@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Block, BlockArgument, SSAValue
+from xdsl.ir import Block, OpResult, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from aicc.frontends.onnx import functions
@@ -22,7 +22,7 @@ from aicc.frontends.onnx.errors import ImportError_, NeedsValue, UnsupportedOps
 from aicc.frontends.onnx.table import find_importer
 from aicc.frontends.onnx.tensors import WeightReader
 from aicc.ir.builder import GraphBuilder, SymbolScope, name_location
-from aicc.ir.graph import Constant
+from aicc.ir.graph import Constant, ShapeOf
 from aicc.ir.module import finish_function, new_function, set_symbol_ranges
 from aicc.ir.symbols import Dim, sym
 from aicc.ir.types import compatible, element_type, rank_of, shape_of, tensor
@@ -86,11 +86,24 @@ class GraphImporter:
         self.opsets = opsets
         self.path = path
         self.depth = depth
-        self.attributes = attributes or {}
+        self.attributes = attributes
 
     def argument_of(self, value: SSAValue) -> str | None:
-        """The model input that a value is, if it is one."""
-        return self.state.arguments.get(value) if isinstance(value, BlockArgument) else None
+        """A model input that a value is, or is computed from; small integer ones first."""
+        found: list[SSAValue] = []
+        seen: set[SSAValue] = set()
+        pending = [value]
+        while pending:
+            v = pending.pop()
+            if v in seen:
+                continue
+            seen.add(v)
+            if v in self.state.arguments:
+                found.append(v)
+            elif isinstance(v, OpResult) and not isinstance(v.op, ShapeOf):
+                pending += v.op.operands
+        found.sort(key=lambda v: (not element_type(v).is_integer, self.state.arguments[v]))
+        return self.state.arguments[found[0]] if found else None
 
     # ------------------------------------------------------------------ graphs
 
@@ -119,7 +132,7 @@ class GraphImporter:
     def node(self, node: onnx.NodeProto, index: int) -> None:
         label = node.name or f"{node.op_type}_{index}"
         where = f"node '{self.path}{label}' ({node.op_type})"
-        if self.attributes:
+        if self.attributes is not None:
             node = functions.bind_attributes(node, self.attributes)
         location = name_location(self.path + label)
         try:

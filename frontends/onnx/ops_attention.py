@@ -15,6 +15,8 @@ from aicc.ir.types import element_type, shape_of
 def attention(c: NodeContext):
     plain = (
         c.rank() == 4
+        and c.attr("left_window_size", -1) < 0
+        and c.attr("right_window_size", -1) < 0
         and not c.has(4)
         and not c.has(5)
         and not c.has(6)

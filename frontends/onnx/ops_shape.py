@@ -385,7 +385,8 @@ def space_to_depth(c: NodeContext):
     n, channels, h, w = c.shape()
     rows, columns = _exact(h, s), _exact(w, s)
     x = c.b.reshape(c[0], [n, channels, rows, s, columns, s])
-    x = c.b.transpose(x, [0, 3, 5, 1, 2, 4])
+    depth_first = c.attr("mode", "DCR") == "DCR"
+    x = c.b.transpose(x, [0, 3, 5, 1, 2, 4] if depth_first else [0, 1, 3, 5, 2, 4])
     return c.b.reshape(x, [n, _times(channels, s * s), rows, columns])
 
 

@@ -25,7 +25,7 @@ from aicc.ir.graph.common import (
 from aicc.ir.op import graph_op
 from aicc.ir.params import DIMS, param
 from aicc.ir.symbols import Dim, floordiv
-from aicc.ir.types import element_type, rank_of, shape_of, tensor
+from aicc.ir.types import element_type, numel, rank_of, shape_of, tensor
 from aicc.ir.values import SymbolicValues
 
 
@@ -81,7 +81,10 @@ class _Quantization(GraphOp):
         )
         zero_point = getattr(self, "zero_point", None)
         if zero_point is not None:
-            require(self, rank_of(zero_point) == r, "scale and zero point differ in rank")
+            single = numel(shape_of(zero_point)) == 1 and (r == 0 or one)
+            require(
+                self, rank_of(zero_point) == r or single, "scale and zero point differ in rank"
+            )
 
     def flops(self) -> Dim:
         return 2 * result_numel(self)

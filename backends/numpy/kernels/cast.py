@@ -96,10 +96,10 @@ def to_e8m0(x: np.ndarray, to: np.dtype, round_mode: str) -> np.ndarray:
 def bitcast(x: np.ndarray, *, to: np.dtype) -> np.ndarray:
     """The same bits as another dtype of the same width."""
     if x.dtype.itemsize == to.itemsize and not (_is_sub_byte_int(x.dtype) or _is_sub_byte_int(to)):
-        return np.ascontiguousarray(x).view(to)
+        return np.ascontiguousarray(x).view(to).reshape(x.shape)
     bits = 2 if "2" in to.name else 4
     raw = np.ascontiguousarray(x).view(np.uint8) & ((1 << bits) - 1)
-    return wrap_narrow(raw.astype(np.int16), to)
+    return wrap_narrow(raw.astype(np.int16), to).reshape(x.shape)
 
 
 def unit(dtype: np.dtype) -> float:

@@ -18,7 +18,8 @@ def _coordinates(
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
-        return i * (in_size - 1) / (out_size - 1) if out_size > 1 else np.zeros(out_size)
+        length = scale * in_size  # not rounded, so that scales keep their meaning
+        return i * (in_size - 1) / (length - 1) if length != 1 else np.zeros(out_size)
     if mode == "pytorch_half_pixel":
         return (i + 0.5) / scale - 0.5 if out_size > 1 else np.zeros(out_size)
     if mode == "tf_half_pixel_for_nn":
@@ -72,7 +73,7 @@ def _axis_weights(
         weight = np.maximum(1 - np.abs(distance), 0)
     else:
         weight = _cubic(distance, a)
-    if outside or antialias:
+    if outside:
         weight = np.where((index < 0) | (index >= in_size), 0, weight)
     total = weight.sum(1, keepdims=True)
     if outside or antialias:
