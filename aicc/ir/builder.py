@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import LocationAttr, NameLoc, NoneAttr, StringAttr, TensorType
+from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from aicc.ir import graph
 from aicc.ir.constants import DenseAttr
 from aicc.ir.dtypes import dtype_of, i64
+from aicc.ir.module import bound_symbols
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, SymExpr, sym
 from aicc.ir.types import (
@@ -91,6 +93,11 @@ class GraphBuilder:
         point = InsertPoint.before(op)
         builder = cls(lambda new: Rewriter.insert_op(new, point), **kwargs)
         builder.location = op.location
+        parent = op.parent_op()
+        while parent is not None and not isinstance(parent, FuncOp):
+            parent = parent.parent_op()
+        if parent is not None:
+            builder.scope.bound |= bound_symbols(parent).keys()
         return builder
 
     def in_block(self, block: Block) -> GraphBuilder:
@@ -278,9 +285,7 @@ class GraphBuilder:
             return x
         return self.emit(graph.Transpose, x, permutation=tuple(permutation))
 
-    def slice(
-        self, x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1
-    ) -> SSAValue:
+    def slice(self, x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1) -> SSAValue:
         """Slice along one axis."""
         return self.emit(
             graph.Slice,

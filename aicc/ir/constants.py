@@ -177,8 +177,7 @@ class DenseAttr(Data[Literal]):
         table = getattr(parser.ctx, "weights", None)
         if table is None or name not in table:
             return cls.deferred(name, type)
-        attr = cls.deferred(name, type, lambda: table[name])
-        return attr
+        return cls.deferred(name, type, lambda: _as_type(table[name], type))
 
     @classmethod
     def parse_parameter(cls, parser: AttrParser) -> Literal:
@@ -194,12 +193,20 @@ class DenseAttr(Data[Literal]):
             printer.print_attribute(self.type)
 
 
+def _as_type(array: np.ndarray, type: TensorType) -> np.ndarray:
+    """A stored array as the type says; dtypes that files lack are stored as bytes."""
+    dtype, shape = dtype_of(type.element_type).np, static_shape(type)
+    if array.dtype != dtype and array.dtype == np.uint8:
+        array = array.view(dtype)
+    if array.dtype != dtype or array.size != math.prod(shape or ()):
+        raise ValueError(f"stored as {array.dtype}{list(array.shape)}, but the type is {type}")
+    return array.reshape(shape or ())
+
+
 def quote_name(name: str) -> str:
     if _NAME.fullmatch(name):
         return name
-    escaped = "".join(
-        c if c.isprintable() and c not in '"\\<>%' else f"%{ord(c):x};" for c in name
-    )
+    escaped = "".join(c if c.isprintable() and c not in '"\\<>%' else f"%{ord(c):x};" for c in name)
     return f'"{escaped}"'
 
 

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, LocationAttr, TensorType
 from xdsl.dialects.builtin import i32 as i32_type
+from xdsl.interfaces import HasFolderInterface
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 from xdsl.irdl import (
     AnyAttr,
@@ -56,7 +57,7 @@ _PLACEHOLDER = tensor((), "f32")
 _SEGMENTS = "operandSegmentSizes"
 
 
-class GraphOp(IRDLOperation, ABC):
+class GraphOp(HasFolderInterface, IRDLOperation, ABC):
     """Base of the ops of the graph dialect."""
 
     PARAMS: ClassVar[dict[str, Param]] = {}
@@ -74,6 +75,18 @@ class GraphOp(IRDLOperation, ABC):
     def symbolic_results(self, values: SymbolicValues) -> Sequence[tuple[Dim | None, ...] | None]:
         """Symbolic elements of the results, where they are small integer tensors; else None."""
         return (None,) * len(self.results)
+
+    def fold(self) -> Sequence[SSAValue | Attribute] | None:
+        """An existing value or a constant's elements for each result, or None (see `folders`)."""
+        from aicc.ir.graph.folders import FOLDERS
+
+        folder = FOLDERS.get(type(self))
+        folded = folder(self) if folder is not None else None
+        if folded is None:
+            return None
+        if isinstance(folded, SSAValue) and folded.type != self.results[0].type:
+            return None
+        return [folded]
 
     def flops(self) -> Dim:
         """Arithmetic operations of one execution (a fused multiply-add counts as two)."""
@@ -104,9 +117,7 @@ class GraphOp(IRDLOperation, ABC):
         self.verify_params()
         if type(self).infer is GraphOp.infer:
             return
-        for i, (want, result) in enumerate(
-            zip(self.infer(NO_VALUES), self.results, strict=True)
-        ):
+        for i, (want, result) in enumerate(zip(self.infer(NO_VALUES), self.results, strict=True)):
             if not compatible(want, result.type):
                 raise VerifyException(
                     f"{self.name}: result {i} should be {want}, but is {result.type}"
@@ -232,9 +243,7 @@ class GraphOp(IRDLOperation, ABC):
             ins, outs = _parse_signature(parser, len(present))
         if len(ins) != len(present):
             parser.raise_error(f"{len(present)} operands but {len(ins)} operand types")
-        resolved = iter(
-            parser.resolve_operand(u, t) for u, t in zip(present, ins, strict=True)
-        )
+        resolved = iter(parser.resolve_operand(u, t) for u, t in zip(present, ins, strict=True))
         operands = [None if u is None else next(resolved) for u in unresolved]
         regions: list[Region] = []
         while (region := parser.parse_optional_region()) is not None:
@@ -295,9 +304,7 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _needs_segments(cls: type[GraphOp]) -> bool:
-    return any(
-        isinstance(o, AttrSizedOperandSegments) for o in cls.get_irdl_definition().options
-    )
+    return any(isinstance(o, AttrSizedOperandSegments) for o in cls.get_irdl_definition().options)
 
 
 def _flatten_operands(cls: type[GraphOp], groups: Operands) -> tuple[list[SSAValue], list[int]]:
@@ -376,9 +383,11 @@ def _parse_signature(parser: Parser, n: int) -> tuple[Sequence[Attribute], Seque
     if not parser.parse_optional_punctuation("("):
         type = parser.parse_type()
         return [type] * n, [type]
-    ins = parser.parse_comma_separated_list(
-        parser.Delimiter.NONE, parser.parse_type
-    ) if not parser.parse_optional_punctuation(")") else None
+    ins = (
+        parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_type)
+        if not parser.parse_optional_punctuation(")")
+        else None
+    )
     if ins is not None:
         parser.parse_punctuation(")")
     parser.parse_punctuation("->")

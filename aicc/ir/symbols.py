@@ -51,9 +51,7 @@ class SymExpr:
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
-            isinstance(other, SymExpr)
-            and self._hash == other._hash
-            and self.terms == other.terms
+            isinstance(other, SymExpr) and self._hash == other._hash and self.terms == other.terms
         )
 
     def __add__(self, other: Dim) -> Dim:

@@ -38,9 +38,7 @@ class SymbolicValues:
             if op is None or not hasattr(op, "symbolic_results"):
                 self._known[top] = None
                 continue
-            missing = [
-                o for o in op.operands if o not in self._known and is_candidate(o)
-            ]
+            missing = [o for o in op.operands if o not in self._known and is_candidate(o)]
             if missing:
                 pending += missing
                 continue

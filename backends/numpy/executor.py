@@ -279,7 +279,10 @@ class _Emitter:
 
 
 def _identifier(name: str) -> str:
-    return "".join(c if (c.isalnum() and c.isascii()) or c == "_" else f"_{ord(c):x}_" for c in name) or "_"
+    return (
+        "".join(c if (c.isalnum() and c.isascii()) or c == "_" else f"_{ord(c):x}_" for c in name)
+        or "_"
+    )
 
 
 def alias_root(value: SSAValue) -> SSAValue:

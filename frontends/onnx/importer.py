@@ -339,7 +339,5 @@ def check_output(builder: GraphBuilder, info: onnx.ValueInfoProto, value: SSAVal
         dims = [d.dim_value if d.HasField("dim_value") else None for d in t.shape.dim]
         declared = tensor(dims, element_type(value))
         if len(dims) != rank_of(value) or not compatible(declared, value.type):
-            raise ImportError_(
-                f"output '{info.name}' is declared {declared} but is {value.type}"
-            )
+            raise ImportError_(f"output '{info.name}' is declared {declared} but is {value.type}")
     return value

@@ -57,9 +57,7 @@ def unify(a: TensorType, b: TensorType, what: str) -> TensorType:
     """The type of a value that is one or the other; dims that differ become unknown."""
     if element_type(a) != element_type(b) or rank_of(a) != rank_of(b):
         raise ImportError_(f"{what} is {a} on one path and {b} on another")
-    dims = [
-        x if same_dim(x, y) else None for x, y in zip(shape_of(a), shape_of(b), strict=True)
-    ]
+    dims = [x if same_dim(x, y) else None for x, y in zip(shape_of(a), shape_of(b), strict=True)]
     return tensor(dims, element_type(a))
 
 
@@ -175,9 +173,7 @@ def _unrolled_loop(c: NodeContext, body: onnx.GraphProto, carried: list[Any]) ->
     while i < limit and bool(np.ravel(going)[0]):
         if i >= MAX_UNROLL:
             raise ImportError_(f"a loop over a sequence takes more than {MAX_UNROLL} trips")
-        results = run_inline(
-            c, body, [c.b.constant(i, i64), c.b.constant(True, i1), *carried]
-        )
+        results = run_inline(c, body, [c.b.constant(i, i64), c.b.constant(True, i1), *carried])
         condition = NodeContext(c.importer, c.node, [results[0]], c.version)
         going = condition.require_array(0, "condition of the loop")
         carried = results[1 : 1 + len(carried)]
@@ -243,9 +239,7 @@ def scan_of(
     for i, (axis, reverse) in enumerate(zip(out_axes, out_back, strict=True)):
         v = stacks[i]
         if reverse:
-            v = c.emit(
-                graph.Slice, v, axes=[0], starts=[-1], limits=[-(2**63) + 1], steps=[-1]
-            )
+            v = c.emit(graph.Slice, v, axes=[0], starts=[-1], limits=[-(2**63) + 1], steps=[-1])
         axis = c.normalize(axis, rank_of(v))
         order = list(range(1, rank_of(v)))
         order.insert(axis, 0)
@@ -269,9 +263,7 @@ def scan_8(c: NodeContext):
     per_entry = []
     for i in range(batch):
         pick = [c.b.squeeze(c.b.slice(v, 0, i, i + 1), [0]) for v in states + scanned]
-        per_entry.append(
-            scan_of(c, body, pick[: len(states)], pick[len(states) :], [0] * k, back)
-        )
+        per_entry.append(scan_of(c, body, pick[: len(states)], pick[len(states) :], [0] * k, back))
     return [
         c.emit(graph.Concat, [c.b.unsqueeze(v, [0]) for v in column], axis=0)
         for column in zip(*per_entry, strict=True)

@@ -79,9 +79,7 @@ def resize(c: NodeContext):
         policy = c.attr("keep_aspect_ratio_policy", "stretch")
         if policy != "stretch":
             pick = min if policy == "not_larger" else max
-            ratio = pick(
-                s / d for s, d in zip(sizes, (c.shape()[a] for a in axes), strict=True)
-            )  # type: ignore[type-var]
+            ratio = pick(s / d for s, d in zip(sizes, (c.shape()[a] for a in axes), strict=True))  # type: ignore[type-var]
             sizes = [int(math.floor(ratio * c.shape()[a] + 0.5)) for a in axes]  # type: ignore
             scales = [ratio] * len(axes)
     return c.emit(
@@ -164,9 +162,7 @@ def dft(c: NodeContext):
         if d is None:
             raise ImportError_("the length of the signal must be known")
         length = [2 * (d - 1) if inverse and onesided else d]
-    return c.emit(
-        graph.DFT, c[0], axis=axis, inverse=inverse, onesided=onesided, length=length
-    )
+    return c.emit(graph.DFT, c[0], axis=axis, inverse=inverse, onesided=onesided, length=length)
 
 
 @onnx_op("STFT")

@@ -212,9 +212,7 @@ def prelu(c: NodeContext):
     x, slope = c[0], c[1]
     if c.version < 7 and c.rank(1) == 1 and c.rank(0) > 1:
         slope = c.b.unsqueeze(slope, list(range(1, c.rank(0) - 1)))
-    return c.emit(
-        graph.Select, c.emit(graph.Lt, x, c.scalar(0)), c.emit(graph.Mul, x, slope), x
-    )
+    return c.emit(graph.Select, c.emit(graph.Lt, x, c.scalar(0)), c.emit(graph.Mul, x, slope), x)
 
 
 def elu_of(c: NodeContext, x: SSAValue, alpha: float) -> SSAValue:

@@ -207,9 +207,7 @@ def kernel_of(c: NodeContext, weight: SSAValue) -> list[int]:
 @onnx_op("Conv")
 def conv(c: NodeContext):
     params = window(c, kernel_of(c, c[1]), c.rank())
-    return c.emit(
-        graph.Conv, c[0], c[1], c.optional(2), groups=c.attr("group", 1), **params
-    )
+    return c.emit(graph.Conv, c[0], c[1], c.optional(2), groups=c.attr("group", 1), **params)
 
 
 @onnx_op("ConvInteger")
@@ -434,8 +432,10 @@ def max_unpool(c: NodeContext):
             stride //= size
             step = c.b.constant(stride, "i64")
             part, rest = c.emit(graph.Div, rest, step), c.emit(graph.Rem, rest, step)
-            scaled = part if total is None else c.emit(
-                graph.Add, c.emit(graph.Mul, total, c.b.constant(goal, "i64")), part
+            scaled = (
+                part
+                if total is None
+                else c.emit(graph.Add, c.emit(graph.Mul, total, c.b.constant(goal, "i64")), part)
             )
             total = scaled
         assert total is not None
@@ -446,9 +446,7 @@ def max_unpool(c: NodeContext):
 # ---------------------------------------------------------------------- normalisation
 
 
-def flattened(
-    c: NodeContext, axis: int, body: Callable[[SSAValue], SSAValue]
-) -> SSAValue:
+def flattened(c: NodeContext, axis: int, body: Callable[[SSAValue], SSAValue]) -> SSAValue:
     """Run `body` on input 0 seen as a matrix split at `axis`, as opsets below 13 define it."""
     head, tail = numel(c.shape()[:axis]), numel(c.shape()[axis:])
     if head is None or tail is None:
@@ -480,7 +478,7 @@ for _name, _cls in {"Softmax": graph.Softmax, "LogSoftmax": graph.LogSoftmax}.it
 @onnx_op("BatchNormalization")
 def batch_normalization(c: NodeContext):
     epsilon = c.attr("epsilon", 1e-5)
-    if c.version < 14 and c.version >= 7 or not c.attr("training_mode", 0):
+    if (c.version < 14 and c.version >= 7) or not c.attr("training_mode", 0):
         if c.version < 9 and c.version >= 7 and c.wants(1):
             raise ImportError_("training mode of opset 7 is not supported")
         return c.emit(graph.BatchNorm, *c.tensors()[:5], epsilon=epsilon)
@@ -559,9 +557,7 @@ def layer_normalization(c: NodeContext):
 
 @onnx_op("RMSNormalization")
 def rms_normalization(c: NodeContext):
-    return c.emit(
-        graph.RMSNorm, c[0], c[1], axis=c.axis(-1), epsilon=c.attr("epsilon", 1e-5)
-    )
+    return c.emit(graph.RMSNorm, c[0], c[1], axis=c.axis(-1), epsilon=c.attr("epsilon", 1e-5))
 
 
 @onnx_op("LRN")
@@ -627,4 +623,3 @@ def col2im(c: NodeContext):
         groups=channels,
         output_padding=[i - m for i, m in zip(image, natural, strict=True)],
     )
-

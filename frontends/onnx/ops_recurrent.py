@@ -158,9 +158,7 @@ class _Cell:
         if self.c.has(4):
             lengths = inside.cast(inside.unsqueeze(self.c[4], [1]), i64)
             alive = inside.emit(graph.Lt, index, lengths)
-            new = [
-                inside.emit(graph.Select, alive, n, o) for n, o in zip(new, old, strict=True)
-            ]
+            new = [inside.emit(graph.Select, alive, n, o) for n, o in zip(new, old, strict=True)]
             shown = inside.emit(graph.Select, alive, shown, inside.scalar_like(0, shown))
         end_block(block, [inside.constant(True, i1), *new, shown])
         steps = tensor((shape_of(self.x)[0], *shape_of(shown)), element_type(shown))
@@ -308,14 +306,10 @@ def gru(c: NodeContext):
             candidate = g(b, cell.clipped(b, b.emit(graph.Add, xh, inner)))
             keep = b.emit(graph.Sub, b.scalar_like(1, z), z)
             return [
-                b.emit(
-                    graph.Add, b.emit(graph.Mul, keep, candidate), b.emit(graph.Mul, z, old[0])
-                )
+                b.emit(graph.Add, b.emit(graph.Mul, keep, candidate), b.emit(graph.Mul, z, old[0]))
             ]
 
         y, final = cell.run(d, x, [cell.initial(5, d)], step)
         sequences.append(y)
         finals.append(final)
     return cell.outputs(sequences, finals)
-
-

@@ -22,9 +22,7 @@ from aicc.ir.types import element_type, is_static, numel, rank_of, shape_of
 @onnx_op("Constant")
 def constant(c: NodeContext):
     if c.has_attr("value"):
-        return c.emit(
-            graph.Constant, value=c.importer.state.weights.attribute(c.attr("value"))
-        )
+        return c.emit(graph.Constant, value=c.importer.state.weights.attribute(c.attr("value")))
     if c.has_attr("sparse_value"):
         return c.b.constant(WeightReader(None).sparse(c.attr("sparse_value")))
     for name, dtype in (
@@ -83,8 +81,10 @@ def _reshape(c: NodeContext, target: SSAValue) -> SSAValue:
             own = c.b.shape(c[0])
             if n != c.rank():
                 filler = c.b.constant(np.zeros(max(n - c.rank(), 0), np.int64))
-                own = c.emit(graph.Concat, [own, filler], axis=0) if n > c.rank() else c.b.slice(
-                    own, 0, 0, n
+                own = (
+                    c.emit(graph.Concat, [own, filler], axis=0)
+                    if n > c.rank()
+                    else c.b.slice(own, 0, 0, n)
                 )
             zero = c.emit(graph.Eq, target, c.b.constant(0, i64))
             target = c.emit(graph.Select, zero, own, target)
@@ -181,9 +181,7 @@ def slice_1(c: NodeContext):
     starts, ends = c.attr("starts"), c.attr("ends")
     axes = c.attr("axes", list(range(len(starts))))
     axes = [c.normalize(a, c.rank()) for a in axes]
-    return c.emit(
-        graph.Slice, c[0], axes=axes, starts=starts, limits=ends, steps=[1] * len(axes)
-    )
+    return c.emit(graph.Slice, c[0], axes=axes, starts=starts, limits=ends, steps=[1] * len(axes))
 
 
 @onnx_op("Slice", since=10)

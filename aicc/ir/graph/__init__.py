@@ -10,6 +10,110 @@ from xdsl.dialect_interfaces.constant_materialization import ConstantMaterializa
 from xdsl.ir import Attribute, Dialect, Operation, TypeAttribute
 
 from aicc.ir.constants import DenseAttr
+from aicc.ir.graph.binary import (
+    Add,
+    And,
+    Atan2,
+    Div,
+    Eq,
+    Ge,
+    Gt,
+    Le,
+    Lt,
+    Max,
+    Min,
+    Mod,
+    Mul,
+    Ne,
+    Or,
+    Pow,
+    Rem,
+    Select,
+    Shl,
+    Shr,
+    Sub,
+    Xor,
+)
+from aicc.ir.graph.contract import (
+    Conv,
+    ConvTranspose,
+    ConvWeightGrad,
+    DeformConv,
+    Det,
+    MatMul,
+)
+from aicc.ir.graph.control import (
+    CustomCall,
+    If,
+    Loop,
+    Yield,
+)
+from aicc.ir.graph.creation import (
+    Constant,
+    Iota,
+    ShapeExpr,
+    ShapeOf,
+)
+from aicc.ir.graph.image import (
+    GridSample,
+    NonMaxSuppression,
+    Resize,
+    RoiAlign,
+)
+from aicc.ir.graph.indexing import (
+    Gather,
+    GatherElements,
+    GatherND,
+    NonZero,
+    ScatterElements,
+    ScatterND,
+    Sort,
+    TopK,
+    Unique,
+)
+from aicc.ir.graph.misc import (
+    DFT,
+    Dequantize,
+    Quantize,
+    RngNormal,
+    RngUniform,
+)
+from aicc.ir.graph.norm import (
+    Attention,
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    LogSoftmax,
+    RMSNorm,
+    Softmax,
+)
+from aicc.ir.graph.pool import (
+    AvgPool,
+    AvgPoolGrad,
+    MaxPool,
+    MaxPoolGrad,
+)
+from aicc.ir.graph.reduce import (
+    ArgMax,
+    ArgMin,
+    CumMax,
+    CumMin,
+    CumProd,
+    CumSum,
+    ReduceMax,
+    ReduceMean,
+    ReduceMin,
+    ReduceProd,
+    ReduceSum,
+)
+from aicc.ir.graph.shape import (
+    Concat,
+    Expand,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
 from aicc.ir.graph.unary import (
     Abs,
     Acos,
@@ -47,110 +151,6 @@ from aicc.ir.graph.unary import (
     Tan,
     Tanh,
     Trunc,
-)
-from aicc.ir.graph.binary import (
-    Add,
-    And,
-    Atan2,
-    Div,
-    Eq,
-    Ge,
-    Gt,
-    Le,
-    Lt,
-    Max,
-    Min,
-    Mod,
-    Mul,
-    Ne,
-    Or,
-    Pow,
-    Rem,
-    Select,
-    Shl,
-    Shr,
-    Sub,
-    Xor,
-)
-from aicc.ir.graph.creation import (
-    Constant,
-    Iota,
-    ShapeExpr,
-    ShapeOf,
-)
-from aicc.ir.graph.shape import (
-    Concat,
-    Expand,
-    Pad,
-    Reshape,
-    Slice,
-    Transpose,
-)
-from aicc.ir.graph.indexing import (
-    Gather,
-    GatherElements,
-    GatherND,
-    NonZero,
-    ScatterElements,
-    ScatterND,
-    Sort,
-    TopK,
-    Unique,
-)
-from aicc.ir.graph.reduce import (
-    ArgMax,
-    ArgMin,
-    CumMax,
-    CumMin,
-    CumProd,
-    CumSum,
-    ReduceMax,
-    ReduceMean,
-    ReduceMin,
-    ReduceProd,
-    ReduceSum,
-)
-from aicc.ir.graph.contract import (
-    Conv,
-    ConvTranspose,
-    ConvWeightGrad,
-    DeformConv,
-    Det,
-    MatMul,
-)
-from aicc.ir.graph.pool import (
-    AvgPool,
-    AvgPoolGrad,
-    MaxPool,
-    MaxPoolGrad,
-)
-from aicc.ir.graph.norm import (
-    Attention,
-    BatchNorm,
-    GroupNorm,
-    LayerNorm,
-    LogSoftmax,
-    RMSNorm,
-    Softmax,
-)
-from aicc.ir.graph.image import (
-    GridSample,
-    NonMaxSuppression,
-    Resize,
-    RoiAlign,
-)
-from aicc.ir.graph.misc import (
-    DFT,
-    Dequantize,
-    Quantize,
-    RngNormal,
-    RngUniform,
-)
-from aicc.ir.graph.control import (
-    CustomCall,
-    If,
-    Loop,
-    Yield,
 )
 from aicc.ir.op import GraphOp
 from aicc.ir.types import DimsAttr

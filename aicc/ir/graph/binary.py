@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import SSAValue
@@ -121,9 +121,7 @@ class BinaryOp(GraphOp):
         if pair is None:
             return [None]
         return [
-            tuple(
-                None if a is None or b is None else f(a, b) for a, b in zip(*pair, strict=True)
-            )
+            tuple(None if a is None or b is None else f(a, b) for a, b in zip(*pair, strict=True))
         ]
 
     def flops(self) -> Dim:
@@ -364,9 +362,7 @@ class Select(GraphOp):
         c = condition * n if len(condition) != n else condition
         a, b = (p * n if len(p) != n else p for p in pair)
         return [
-            tuple(
-                None if k is None else (x if k else y) for k, x, y in zip(c, a, b, strict=True)
-            )
+            tuple(None if k is None else (x if k else y) for k, x, y in zip(c, a, b, strict=True))
         ]
 
     def flops(self) -> Dim:

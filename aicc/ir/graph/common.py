@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import SSAValue
-from xdsl.irdl import AttrSizedOperandSegments, operand_def, opt_operand_def, result_def
+from xdsl.irdl import AttrSizedOperandSegments, operand_def, opt_operand_def, result_def, traits_def
 from xdsl.traits import Pure
-from xdsl.irdl import traits_def
 from xdsl.utils.exceptions import VerifyException
 
 from aicc.ir.dtypes import DType
@@ -155,7 +154,7 @@ __all__ = [
     "TENSOR",
     "GraphOp",
     "UnaryOp",
-    "opt_operand_def",
     "operand_def",
+    "opt_operand_def",
     "result_def",
 ]

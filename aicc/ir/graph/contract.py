@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 from xdsl.irdl import opt_operand_def
 
 from aicc.ir.dtypes import DType
+from aicc.ir.graph.binary import broadcast_operands
 from aicc.ir.graph.common import (
     PURE,
     SEGMENTS,
@@ -24,7 +25,6 @@ from aicc.ir.graph.common import (
     require_same_dtype,
     result_def,
 )
-from aicc.ir.graph.binary import broadcast_operands
 from aicc.ir.op import graph_op
 from aicc.ir.params import DIMS, INTS, param
 from aicc.ir.symbols import Dim, floordiv

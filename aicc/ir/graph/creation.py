@@ -70,9 +70,7 @@ class Constant(GraphOp):
         parser.parse_punctuation(":")
         type = parser.parse_type()
         value = DenseAttr.from_literal(parser, literal, type)
-        return cls.create(
-            result_types=[type], properties={"value": value}, attributes=attributes
-        )
+        return cls.create(result_types=[type], properties={"value": value}, attributes=attributes)
 
     def symbolic_results(self, values: SymbolicValues) -> Sequence[Elements | None]:
         dtype = element_type(self.result)

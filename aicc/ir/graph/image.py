@@ -58,9 +58,7 @@ class Resize(GraphOp):
     axes: tuple[int, ...] = param(INTS)
     sizes: tuple = param(DIMS, default=None)
     mode: str = param(str, default="nearest", choices=("nearest", "linear", "cubic"))
-    coordinate_transformation_mode: str = param(
-        str, default="half_pixel", choices=COORDINATE_MODES
-    )
+    coordinate_transformation_mode: str = param(str, default="half_pixel", choices=COORDINATE_MODES)
     nearest_mode: str = param(
         str,
         default="round_prefer_floor",

@@ -63,9 +63,7 @@ class Gather(GraphOp):
         if known is None or picks is None or rank_of(self.input) != 1:
             return [None]
         n = len(known)
-        return [
-            tuple(known[i] if isinstance(i, int) and -n <= i < n else None for i in picks)
-        ]
+        return [tuple(known[i] if isinstance(i, int) and -n <= i < n else None for i in picks)]
 
 
 @graph_op

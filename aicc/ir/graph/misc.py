@@ -82,9 +82,7 @@ class _Quantization(GraphOp):
         zero_point = getattr(self, "zero_point", None)
         if zero_point is not None:
             single = numel(shape_of(zero_point)) == 1 and (r == 0 or one)
-            require(
-                self, rank_of(zero_point) == r or single, "scale and zero point differ in rank"
-            )
+            require(self, rank_of(zero_point) == r or single, "scale and zero point differ in rank")
 
     def flops(self) -> Dim:
         return 2 * result_numel(self)

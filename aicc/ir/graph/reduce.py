@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 from xdsl.dialects.builtin import TensorType
 
@@ -12,7 +11,6 @@ from aicc.ir.graph.common import (
     PURE,
     TENSOR,
     GraphOp,
-    Rule,
     is_any,
     is_float,
     is_numeric,

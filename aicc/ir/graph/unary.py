@@ -13,6 +13,7 @@ from aicc.ir.graph.common import (
     GraphOp,
     UnaryOp,
     is_bits,
+    is_float,
     is_numeric,
     is_signed,
     operand_def,
@@ -21,7 +22,6 @@ from aicc.ir.graph.common import (
     result_def,
     result_numel,
 )
-from aicc.ir.graph.common import is_float
 from aicc.ir.op import graph_op
 from aicc.ir.params import param
 from aicc.ir.symbols import Dim

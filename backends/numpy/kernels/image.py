@@ -105,7 +105,11 @@ def resize(
         in_size = x.shape[axis]
         scale = scales[i] if scales is not None else size / in_size if in_size else 1.0
         region = (roi[i], roi[n + i]) if roi is not None else (0.0, 1.0)
-        if size == in_size and scale == 1 and coordinate_transformation_mode != "tf_crop_and_resize":
+        if (
+            size == in_size
+            and scale == 1
+            and coordinate_transformation_mode != "tf_crop_and_resize"
+        ):
             continue
         at = _coordinates(size, in_size, scale, coordinate_transformation_mode, region)
         if coordinate_transformation_mode == "tf_crop_and_resize":

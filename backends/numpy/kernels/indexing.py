@@ -16,9 +16,7 @@ def gather(x: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> np.ndarray:
 def gather_elements(x: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> np.ndarray:
     if not indices.size:
         return np.empty(indices.shape, x.dtype)
-    crop = tuple(
-        slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape)
-    )
+    crop = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape))
     _check(indices, x.shape[axis])
     return np.take_along_axis(x[crop], _positive(indices, x.shape[axis]), axis)
 
@@ -36,8 +34,10 @@ def _check(indices: np.ndarray, size: int) -> None:
 def gather_nd(x: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> np.ndarray:
     depth = indices.shape[-1]
     if batch_dims == 0:
-        return x[tuple(np.moveaxis(indices, -1, 0))] if depth else np.broadcast_to(
-            x, indices.shape[:-1] + x.shape
+        return (
+            x[tuple(np.moveaxis(indices, -1, 0))]
+            if depth
+            else np.broadcast_to(x, indices.shape[:-1] + x.shape)
         )
     grids = np.ogrid[tuple(slice(n) for n in indices.shape[:batch_dims])]
     extra = indices.ndim - 1 - batch_dims

@@ -42,9 +42,7 @@ def _padded(
 ) -> np.ndarray:
     """x with low padding, and high padding as far as the windows reach."""
     n = len(kernel)
-    need = [
-        (counts[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(n)
-    ]
+    need = [(counts[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(n)]
     full = [max(need[i], x.shape[2 + i] + pads[i]) for i in range(n)]
     if all(p == 0 for p in pads[:n]) and full == list(x.shape[2:]):
         return x

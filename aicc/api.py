@@ -1,0 +1,252 @@
+"""The Python API: `compile`, `load` and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+
+from aicc.artifact import load_artifact, save_artifact
+from aicc.dims import DimSpec, parse_dims
+from aicc.errors import CompileError, InputError
+from aicc.ir.asm import print_module
+from aicc.ir.interfaces import CompileContext
+from aicc.pipeline import DEFAULT_PIPELINE, PassManager, PassRecord, parse_pipeline
+from aicc.report import Summary, summarize
+from aicc.sources import import_any
+from aicc.targets import DEFAULT_TARGET, Backend, Program, backend
+from aicc.verify import VerifyEach
+
+Inputs = Sequence[Any] | Mapping[str, Any]
+Observer = Callable[[str, int, int, ModuleOp], None]
+"""Called with the name of what just ran, its number, how many there are, and the module."""
+
+
+class CompiledModel:
+    """A compiled model: call it with NumPy arrays or torch tensors.
+
+    Positional arguments in the order of `input_names`, or keyword arguments by name. The result is
+    one array for one output, else a tuple; torch tensors if the arguments are torch tensors (both
+    without a copy). Raises InputError where arguments don't fit.
+    """
+
+    def __init__(
+        self,
+        module: ModuleOp,
+        target: Backend,
+        program: Program,
+        records: Sequence[PassRecord] = (),
+        imported: ModuleOp | None = None,
+        pipeline: str = "",
+        specialized: Mapping[str, Any] | None = None,
+        respecialize: Callable[[Inputs], CompiledModel] | None = None,
+    ):
+        self.module = module
+        self.target = target.name
+        self._backend = target
+        self._program = program
+        self._records = list(records)
+        self._imported = imported
+        self._pipeline = pipeline
+        self._specialized = dict(specialized or {})
+        self._respecialize = respecialize
+        self._variants: list[CompiledModel] = []
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, those first that the module was specialised on."""
+        return [*self._specialized, *self._program.input_names]
+
+    @property
+    def output_names(self) -> list[str]:
+        return list(self._program.output_names)
+
+    @property
+    def source(self) -> str:
+        """The code that the target runs."""
+        return self._program.source
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._specialized:
+            return self._call_specialized(args, kwargs)
+        arrays = self._bind(args, kwargs)
+        torch_like = any(type(a).__module__.startswith("torch") for a in arrays)
+        results = self.run([to_numpy(a) for a in arrays])
+        if torch_like:
+            from aicc.interop import to_torch
+
+            results = [to_torch(r) for r in results]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run on NumPy arrays in the order of the inputs; a list of arrays."""
+        try:
+            return self._program(*arrays)
+        except ValueError as e:
+            raise InputError(str(e)) from e
+
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        names = self._program.input_names
+        if not kwargs:
+            if len(args) != len(names):
+                raise InputError(
+                    f"expected {len(names)} inputs ({', '.join(names)}), got {len(args)}"
+                )
+            return list(args)
+        unknown = sorted(set(kwargs) - set(names))
+        if unknown:
+            raise InputError(f"no input '{unknown[0]}' (there are: {', '.join(names)})")
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
+        missing = [n for n in names if n not in given]
+        if missing:
+            raise InputError(f"input '{missing[0]}' is missing")
+        return [given[n] for n in names]
+
+    def _call_specialized(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The structure depends on some inputs' values: pick, or compile, the fitting variant."""
+        if not kwargs and len(args) != len(self.input_names):
+            raise InputError(f"expected {len(self.input_names)} inputs, got {len(args)}")
+        names = self._all_names()
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
+        for variant in (self, *self._variants):
+            if all(
+                n in given and _same_value(given[n], v) for n, v in variant._specialized.items()
+            ):
+                chosen = variant
+                break
+        else:
+            if self._respecialize is None:
+                raise InputError(
+                    f"compiled for fixed values of {', '.join(self._specialized)}: others came"
+                )
+            chosen = self._respecialize(given)
+            self._variants.append(chosen)
+        rest = [given[n] for n in chosen._program.input_names]
+        results = chosen.run([to_numpy(a) for a in rest])
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _all_names(self) -> list[str]:
+        return getattr(self, "declared_names", None) or self.input_names
+
+    def ir(self, after: str | None = None) -> str:
+        """The final IR as text, or the IR right after the last run of the pass `after`.
+
+        ``after="import"`` gives what the frontend made. Raises InputError for a pass that the
+        pipeline doesn't have.
+        """
+        if after is None:
+            return print_module(self.module)
+        if self._imported is None:
+            raise InputError("a loaded artifact has only its final IR")
+        module = self._imported.clone()
+        if after == "import":
+            return print_module(module)
+        passes = parse_pipeline(self._pipeline)
+        at = [i for i, p in enumerate(passes) if p.name == after]
+        if not at:
+            names = ", ".join(dict.fromkeys(p.name for p in passes))
+            raise InputError(f"the pipeline has no pass '{after}' (it has: import, {names})")
+        context = CompileContext(evaluator=self._backend, target=self._backend.description)
+        PassManager(passes[: at[-1] + 1], context).run(module)
+        return print_module(module)
+
+    def report(self) -> Summary:
+        """Inputs, outputs, ops by kind, parameters, FLOPs, bytes, and seconds per pass."""
+        return summarize(self.module, self._records)
+
+    def save(self, path: str | Path) -> Path:
+        """Write an artifact to the folder `path` (see `aicc.artifact`)."""
+        if self._specialized:
+            fixed = ", ".join(self._specialized)
+            raise CompileError(
+                f"the structure depends on the values of {fixed}: they are fixed now"
+            )
+        return save_artifact(self.module, self.target, self.source, path)
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """An array, or a torch tensor's memory as one."""
+    if isinstance(value, np.ndarray):
+        return value
+    if type(value).__module__.startswith("torch"):
+        from aicc.interop import from_torch
+
+        return from_torch(value)
+    return np.asarray(value)
+
+
+def _same_value(a: Any, b: Any) -> bool:
+    if isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(_same_value(x, y) for x, y in zip(a, b, strict=True))
+    return (a is None) == (b is None) and (b is None or bool(np.array_equal(a, b)))
+
+
+def compile(
+    model: Any,
+    inputs: Inputs | None = None,
+    *,
+    target: str = DEFAULT_TARGET,
+    dims: Mapping[str, DimSpec] | None = None,
+    pipeline: str = DEFAULT_PIPELINE,
+    verify_each: bool = False,
+    observer: Observer | None = None,
+    owned_outputs: bool = False,
+    custom_calls: Callable[..., Any] | None = None,
+) -> CompiledModel:
+    """Compile a model.
+
+    `model`: a path (.onnx, .pt2, .mlir), ``"package.module:factory"``, an ONNX ModelProto, a torch
+    module, ExportedProgram or fx.GraphModule, or a graph module. `inputs`: example inputs, needed
+    for torch modules, and for ONNX models whose structure depends on an input's value. `dims`: sizes
+    of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and after each pass
+    and stops at the first that changes the result.
+
+    Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
+    """
+    ranges = parse_dims(dims)
+    chosen = backend(target, custom_calls)
+    passes = parse_pipeline(pipeline)
+    imported = import_any(model, inputs, ranges)
+    module = imported.module
+    module.verify()
+    original = module.clone()
+    context = CompileContext(evaluator=chosen, target=chosen.description)
+    manager = PassManager(passes, context)
+    if observer is not None:
+        observer("import", 0, len(passes), module)
+        manager.after.append(lambda i, p, m: observer(p.name, i + 1, len(passes), m))
+    if verify_each:
+        example = None if isinstance(inputs, Mapping) or imported.specialized else inputs
+        VerifyEach(chosen, example).attach(manager, module)
+    manager.run(module)
+    program = chosen.load(module, owned_outputs)
+
+    def respecialize(given: Inputs) -> CompiledModel:
+        return compile(model, given, target=target, dims=dims, pipeline=pipeline)
+
+    compiled = CompiledModel(
+        module,
+        chosen,
+        program,
+        manager.records,
+        original,
+        pipeline,
+        imported.specialized,
+        respecialize if imported.specialized else None,
+    )
+    if imported.specialized and hasattr(model, "graph"):
+        initialized = {i.name for i in model.graph.initializer}
+        compiled.declared_names = [  # type: ignore[attr-defined]
+            i.name for i in model.graph.input if i.name not in initialized
+        ]
+    return compiled
+
+
+def load(path: str | Path) -> CompiledModel:
+    """Load an artifact. Raises ArtifactError if it is damaged or was changed."""
+    artifact = load_artifact(path)
+    chosen = backend(artifact.target)
+    return CompiledModel(artifact.module, chosen, chosen.load(artifact.module))

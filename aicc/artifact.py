@@ -1,0 +1,144 @@
+"""Artifacts: folders that hold a compiled model.
+
+manifest.json       target, signature, versions, SHA-256 of every other file
+model.mlir          the final IR
+model.safetensors   large constants
+program.py          the code that the NumPy target runs, to read
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.exceptions import ParseError, VerifyException
+
+from aicc import __version__
+from aicc.errors import ArtifactError
+from aicc.ir.asm import named_constants, parse_module, print_module
+from aicc.ir.module import input_names, main_of, output_names, return_of, symbol_ranges
+from aicc.weights import open_weights, save_weights
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass
+class Artifact:
+    """What an artifact's folder says."""
+
+    path: Path
+    manifest: dict[str, Any]
+    module: ModuleOp
+
+    @property
+    def target(self) -> str:
+        return self.manifest["target"]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def signature(module: ModuleOp) -> dict[str, Any]:
+    """Inputs and outputs of ``@main`` with their types, as in the manifest."""
+    func = main_of(module)
+    outputs = zip(output_names(func), return_of(func).operands, strict=True)
+    return {
+        "inputs": [
+            {"name": n, "type": str(a.type)}
+            for n, a in zip(input_names(func), func.args, strict=True)
+        ],
+        "outputs": [{"name": n, "type": str(v.type)} for n, v in outputs],
+        "dims": {n: list(r) for n, r in symbol_ranges(module).items()},
+    }
+
+
+def save_artifact(module: ModuleOp, target: str, source: str, path: str | Path) -> Path:
+    """Write an artifact; the folder appears whole or not at all.
+
+    An older artifact at `path` is replaced (files that aren't its own stay). Raises ArtifactError
+    if something else is there.
+    """
+    path = Path(path).absolute()
+    if path.exists() and not (path / MANIFEST).is_file():
+        foreign = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
+        if foreign:
+            raise ArtifactError(f"{path} exists and is no artifact: it is left alone")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        os.chmod(staging, 0o755)
+        save_weights(named_constants(module), staging / "model.safetensors")
+        (staging / "model.mlir").write_text(print_module(module))
+        (staging / "program.py").write_text(source)
+        files = {p.name: _hash(p) for p in sorted(staging.iterdir())}
+        manifest = {
+            "format": FORMAT,
+            "aicc": __version__,
+            "target": target,
+            **signature(module),
+            "files": files,
+        }
+        (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        _swap(staging, path, files)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return path
+
+
+def _swap(staging: Path, path: Path, files: dict[str, str]) -> None:
+    if not path.exists():
+        os.rename(staging, path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    os.rename(path, old / "artifact")
+    try:
+        os.rename(staging, path)
+    except OSError:
+        os.rename(old / "artifact", path)
+        raise
+    for left in (old / "artifact").iterdir():
+        if left.name not in files and left.name != MANIFEST:
+            os.rename(left, path / left.name)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_artifact(path: str | Path) -> Artifact:
+    """Read an artifact. Raises ArtifactError if a file is missing or was changed."""
+    path = Path(path)
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except OSError:
+        raise ArtifactError(f"{path}: no artifact (it has no {MANIFEST})") from None
+    except ValueError as e:
+        raise ArtifactError(f"{path}: {MANIFEST} is damaged: {e}") from None
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict) or "target" not in manifest:
+        raise ArtifactError(f"{path}: {MANIFEST} is damaged")
+    if manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{path}: format {manifest.get('format')}, this aicc reads {FORMAT}")
+    for name, digest in files.items():
+        if Path(name).name != name:
+            raise ArtifactError(f"{path}: {MANIFEST} names '{name}', outside the folder")
+        if not (path / name).is_file():
+            raise ArtifactError(f"{path}: {name} is missing")
+        if _hash(path / name) != digest:
+            raise ArtifactError(f"{path}: {name} was changed since it was compiled")
+    for name in ("model.mlir", "model.safetensors"):
+        if name not in files:
+            raise ArtifactError(f"{path}: {MANIFEST} lists no {name}")
+    weights = open_weights(path / "model.safetensors")
+    try:
+        module = parse_module((path / "model.mlir").read_text(), str(path / "model.mlir"), weights)
+    except (ParseError, VerifyException) as e:
+        raise ArtifactError(f"{path}: {e}") from e
+    return Artifact(path, manifest, module)

@@ -1,0 +1,208 @@
+"""Composite ops in terms of primitives, one function each.
+
+A decomposition gets a builder that inserts before the op; it returns a value for each result (None
+for one without uses). 16-bit floats are computed in f32, as the composites define it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xdsl.ir import SSAValue
+
+from aicc.ir.builder import GraphBuilder
+from aicc.ir.dtypes import f32, i1, i64
+from aicc.ir.graph import binary, creation, norm, reduce, unary
+from aicc.ir.graph.contract import MatMul
+from aicc.ir.op import GraphOp
+from aicc.ir.types import element_type, numel, rank_of, shape_of
+
+Decomposition = Callable[[GraphBuilder, Any], Sequence[SSAValue | None]]
+
+
+def _wide(b: GraphBuilder, x: SSAValue) -> SSAValue:
+    return b.cast(x, f32) if element_type(x).is_low_precision_float else x
+
+
+def _bin(b: GraphBuilder, cls: type[GraphOp], x: SSAValue, y: SSAValue | float) -> SSAValue:
+    return b.emit(cls, x, y if isinstance(y, SSAValue) else b.scalar_like(y, x))
+
+
+def _relu(b: GraphBuilder, op: unary.Relu):
+    return [_bin(b, binary.Max, op.input, 0)]
+
+
+def _sigmoid_of(b: GraphBuilder, x: SSAValue) -> SSAValue:
+    half = b.emit(unary.Tanh, _bin(b, binary.Mul, x, 0.5))
+    return _bin(b, binary.Add, _bin(b, binary.Mul, half, 0.5), 0.5)
+
+
+def _sigmoid(b: GraphBuilder, op: unary.Sigmoid):
+    return [b.cast(_sigmoid_of(b, _wide(b, op.input)), element_type(op.input))]
+
+
+def _silu(b: GraphBuilder, op: unary.Silu):
+    x = _wide(b, op.input)
+    return [b.cast(_bin(b, binary.Mul, x, _sigmoid_of(b, x)), element_type(op.input))]
+
+
+def _gelu(b: GraphBuilder, op: unary.Gelu):
+    x = _wide(b, op.input)
+    if op.approximate == "tanh":
+        cube = _bin(b, binary.Mul, _bin(b, binary.Mul, _bin(b, binary.Mul, x, x), x), 0.044715)
+        inner = _bin(b, binary.Mul, _bin(b, binary.Add, cube, x), math.sqrt(2 / math.pi))
+        gate = _bin(b, binary.Add, b.emit(unary.Tanh, inner), 1)
+    else:
+        gate = _bin(b, binary.Add, b.emit(unary.Erf, _bin(b, binary.Mul, x, math.sqrt(0.5))), 1)
+    out = _bin(b, binary.Mul, _bin(b, binary.Mul, x, 0.5), gate)
+    return [b.cast(out, element_type(op.input))]
+
+
+def _shifted(b: GraphBuilder, x: SSAValue, axis: int) -> SSAValue:
+    top = b.emit(reduce.ReduceMax, x, axes=[axis], keepdims=True)
+    return _bin(b, binary.Sub, x, top)
+
+
+def _softmax(b: GraphBuilder, op: norm.Softmax):
+    e = b.emit(unary.Exp, _shifted(b, _wide(b, op.input), op.axis))
+    total = b.emit(reduce.ReduceSum, e, axes=[op.axis], keepdims=True)
+    return [b.cast(_bin(b, binary.Div, e, total), element_type(op.input))]
+
+
+def _log_softmax(b: GraphBuilder, op: norm.LogSoftmax):
+    x = _shifted(b, _wide(b, op.input), op.axis)
+    total = b.emit(reduce.ReduceSum, b.emit(unary.Exp, x), axes=[op.axis], keepdims=True)
+    return [b.cast(_bin(b, binary.Sub, x, b.emit(unary.Log, total)), element_type(op.input))]
+
+
+def _standardize(b: GraphBuilder, x: SSAValue, axes: list[int], epsilon: float):
+    mean = b.emit(reduce.ReduceMean, x, axes=axes, keepdims=True)
+    centered = _bin(b, binary.Sub, x, mean)
+    square = _bin(b, binary.Mul, centered, centered)
+    variance = b.emit(reduce.ReduceMean, square, axes=axes, keepdims=True)
+    rstd = b.emit(unary.Rsqrt, _bin(b, binary.Add, variance, epsilon))
+    return _bin(b, binary.Mul, centered, rstd), mean, rstd
+
+
+def _layer_norm(b: GraphBuilder, op: norm.LayerNorm):
+    axes = list(range(op.axis, rank_of(op.input)))
+    out, mean, rstd = _standardize(b, _wide(b, op.input), axes, op.epsilon)
+    if op.scale is not None:
+        out = _bin(b, binary.Mul, out, _wide(b, op.scale))
+    if op.bias is not None:
+        out = _bin(b, binary.Add, out, _wide(b, op.bias))
+    return [b.cast(out, element_type(op.input)), mean, rstd]
+
+
+def _rms_norm(b: GraphBuilder, op: norm.RMSNorm):
+    x = _wide(b, op.input)
+    axes = list(range(op.axis, rank_of(x)))
+    square = b.emit(reduce.ReduceMean, _bin(b, binary.Mul, x, x), axes=axes, keepdims=True)
+    out = _bin(b, binary.Mul, x, b.emit(unary.Rsqrt, _bin(b, binary.Add, square, op.epsilon)))
+    if op.scale is not None:
+        out = _bin(b, binary.Mul, out, _wide(b, op.scale))
+    return [b.cast(out, element_type(op.input))]
+
+
+def _batch_norm(b: GraphBuilder, op: norm.BatchNorm):
+    x = _wide(b, op.input)
+    spread = list(range(1, rank_of(x) - 1))
+    to = element_type(x)
+    scale, bias, mean, variance = (
+        b.cast(_wide(b, v), to) for v in (op.scale, op.bias, op.mean, op.variance)
+    )
+    rstd = b.emit(unary.Rsqrt, _bin(b, binary.Add, variance, op.epsilon))
+    factor = _bin(b, binary.Mul, scale, rstd)
+    offset = _bin(b, binary.Sub, bias, _bin(b, binary.Mul, mean, factor))
+    out = _bin(b, binary.Mul, x, b.unsqueeze(factor, spread))
+    return [b.cast(_bin(b, binary.Add, out, b.unsqueeze(offset, spread)), element_type(op.input))]
+
+
+def _reduce_mean(b: GraphBuilder, op: reduce.ReduceMean):
+    x = _wide(b, op.input)
+    total = b.emit(reduce.ReduceSum, x, axes=op.axes, keepdims=op.keepdims)
+    count = numel([shape_of(x)[a] for a in op.axes])
+    if isinstance(count, int):
+        divisor = b.scalar_like(count, total)
+    else:
+        index = b.constant(list(op.axes), i64)
+        sizes = b.emit(_gather(), b.emit(creation.ShapeOf, x), index)
+        divisor = b.cast(b.emit(reduce.ReduceProd, sizes, axes=[0]), element_type(total))
+    return [b.cast(_bin(b, binary.Div, total, divisor), element_type(op.input))]
+
+
+def _gather() -> type[GraphOp]:
+    from aicc.ir.graph.indexing import Gather
+
+    return Gather
+
+
+def _attention(b: GraphBuilder, op: norm.Attention):
+    dtype = element_type(op.query)
+    q, k, v = (_wide(b, x) for x in (op.query, op.key, op.value))
+    heads, groups = shape_of(q)[1], shape_of(k)[1]
+    if heads != groups:
+        if not isinstance(heads, int) or not isinstance(groups, int):
+            raise ValueError("attention over groups of heads needs known numbers of heads")
+        k, v = (_repeat_heads(b, x, heads // groups) for x in (k, v))
+    q = _bin(b, binary.Mul, q, op.scale)
+    scores = b.emit(MatMul, q, b.transpose(k, [0, 1, 3, 2]))
+    if op.softcap:
+        capped = b.emit(unary.Tanh, _bin(b, binary.Div, scores, op.softcap))
+        scores = _bin(b, binary.Mul, capped, op.softcap)
+    keep: SSAValue | None = None
+    if op.mask is not None and element_type(op.mask) == i1:
+        keep = op.mask
+    elif op.mask is not None:
+        scores = _bin(b, binary.Add, scores, b.cast(op.mask, element_type(scores)))
+    if op.causal != "none":
+        past = _causal_mask(b, q, k, op.causal)
+        keep = past if keep is None else b.emit(binary.And, keep, past)
+    low = b.scalar_like(-math.inf, scores)
+    if keep is not None:
+        scores = b.emit(binary.Select, keep, scores, low)
+    top = b.emit(reduce.ReduceMax, scores, axes=[3], keepdims=True)
+    zero = b.scalar_like(0, top)
+    top = b.emit(binary.Select, b.emit(binary.Eq, top, low), zero, top)
+    e = b.emit(unary.Exp, _bin(b, binary.Sub, scores, top))
+    total = b.emit(reduce.ReduceSum, e, axes=[3], keepdims=True)
+    one = b.scalar_like(1, total)
+    total = b.emit(binary.Select, b.emit(binary.Eq, total, zero), one, total)
+    return [b.cast(b.emit(MatMul, _bin(b, binary.Div, e, total), v), dtype)]
+
+
+def _repeat_heads(b: GraphBuilder, x: SSAValue, times: int) -> SSAValue:
+    n, heads, length, depth = shape_of(x)
+    wide = b.expand(b.unsqueeze(x, [2]), [n, heads, times, length, depth])
+    return b.reshape(wide, [n, heads * times, length, depth])  # type: ignore[operator]
+
+
+def _causal_mask(b: GraphBuilder, q: SSAValue, k: SSAValue, causal: str) -> SSAValue:
+    rows = b.unsqueeze(_count(b, q), [1])
+    columns = _count(b, k)
+    if causal == "lower_right":
+        gap = b.emit(binary.Sub, b.size(k, 2), b.size(q, 2))
+        rows = b.emit(binary.Add, rows, gap)
+    return b.emit(binary.Le, columns, rows)
+
+
+def _count(b: GraphBuilder, x: SSAValue) -> SSAValue:
+    size = b.reshape(b.size(x, 2), [1])
+    return b.emit(creation.Iota, shape=size, dtype=i64)
+
+
+DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
+    unary.Relu: _relu,
+    unary.Sigmoid: _sigmoid,
+    unary.Silu: _silu,
+    unary.Gelu: _gelu,
+    norm.Softmax: _softmax,
+    norm.LogSoftmax: _log_softmax,
+    norm.LayerNorm: _layer_norm,
+    norm.RMSNorm: _rms_norm,
+    norm.BatchNorm: _batch_norm,
+    norm.Attention: _attention,
+    reduce.ReduceMean: _reduce_mean,
+}

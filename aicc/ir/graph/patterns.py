@@ -1,0 +1,94 @@
+"""Canonicalization patterns: one small class each, with its equation."""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+
+from aicc.ir.graph.control import If, Yield
+from aicc.ir.graph.folders import constant_of
+from aicc.ir.graph.shape import Reshape, Transpose
+from aicc.ir.graph.unary import Cast
+from aicc.ir.types import element_type
+
+
+class ReshapeOfReshape(RewritePattern):
+    """reshape(reshape(x)) → reshape(x)"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Reshape, rewriter: PatternRewriter) -> None:
+        inner = op.input.owner
+        if not isinstance(inner, Reshape) or op.shape is None:
+            return
+        new = Reshape.make(
+            inner.input, shape=op.shape, result_types=[op.result.type], location=op.location
+        )
+        rewriter.replace(op, new)
+
+
+class TransposeOfTranspose(RewritePattern):
+    """transpose(transpose(x, p), q) → transpose(x, p ∘ q)"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Transpose, rewriter: PatternRewriter) -> None:
+        inner = op.input.owner
+        if not isinstance(inner, Transpose):
+            return
+        combined = tuple(inner.permutation[p] for p in op.permutation)
+        rewriter.replace(
+            op, Transpose.make(inner.input, permutation=combined, location=op.location)
+        )
+
+
+class CastOfWideningCast(RewritePattern):
+    """cast(cast(x, wide), to) → cast(x, to), where the first cast loses nothing"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Cast, rewriter: PatternRewriter) -> None:
+        inner = op.input.owner
+        if not isinstance(inner, Cast):
+            return
+        source, middle = element_type(inner.input), inner.to
+        wider = source.kind == middle.kind and source.bits < middle.bits and middle.bits >= 16
+        if not wider or (source.kind == "float" and not (middle.bits >= 32 and source.bits >= 16)):
+            return
+        new = Cast.make(
+            inner.input,
+            to=op.to,
+            saturate=op.saturate,
+            round_mode=op.round_mode,
+            location=op.location,
+        )
+        rewriter.replace(op, new)
+
+
+class IfOfConstant(RewritePattern):
+    """if(constant) {a} else {b} → a or b"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: If, rewriter: PatternRewriter) -> None:
+        condition = constant_of(op.condition)
+        if condition is None:
+            return
+        region = op.then_region if bool(condition) else op.else_region
+        block = region.block
+        end = block.last_op
+        assert isinstance(end, Yield)
+        values = list(end.operands)
+        rewriter.erase_op(end)
+        rewriter.inline_block(block, _before(op))
+        rewriter.replace(op, [], values)
+
+
+def _before(op: Operation):
+    from xdsl.rewriter import InsertPoint
+
+    return InsertPoint.before(op)
+
+
+PATTERNS: tuple[RewritePattern, ...] = (
+    ReshapeOfReshape(),
+    TransposeOfTranspose(),
+    CastOfWideningCast(),
+    IfOfConstant(),
+)

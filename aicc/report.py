@@ -1,0 +1,98 @@
+"""What a module is: signature, ops by kind, parameters, FLOPs and bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp, TensorType
+
+from aicc.artifact import signature
+from aicc.ir.dtypes import dtype_of
+from aicc.ir.graph import Constant, Yield
+from aicc.ir.op import GraphOp
+from aicc.ir.symbols import Dim
+from aicc.ir.types import numel, shape_of
+from aicc.pipeline import PassRecord
+
+
+@dataclass
+class Summary:
+    """The report of a compiled model. `flops` and `bytes` are symbolic where dims are."""
+
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    dims: dict[str, Any]
+    ops: dict[str, int]
+    parameters: int
+    parameter_bytes: int
+    flops: Dim
+    bytes: Dim
+    passes: list[PassRecord] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = ["inputs:"]
+        lines += [f"  {i['name']}: {i['type']}" for i in self.inputs]
+        lines += ["outputs:"]
+        lines += [f"  {o['name']}: {o['type']}" for o in self.outputs]
+        if self.dims:
+            ranges = (
+                f"{n} in {lo}..{'' if hi is None else hi}" for n, (lo, hi) in self.dims.items()
+            )
+            lines.append("dims: " + ", ".join(ranges))
+        lines.append(f"parameters: {self.parameters:,} ({self.parameter_bytes:,} bytes)")
+        lines.append(f"FLOPs: {_number(self.flops)}")
+        lines.append(f"bytes read and written by ops: {_number(self.bytes)}")
+        lines.append("ops:")
+        lines += [f"  {count:6d}  {kind}" for kind, count in self.ops.items()]
+        if self.passes:
+            lines.append("passes:")
+            lines += [f"  {p.seconds * 1e3:9.2f} ms  {p.ops:6d} ops  {p.spec}" for p in self.passes]
+        return "\n".join(lines)
+
+
+def _number(d: Dim) -> str:
+    return f"{d:,}" if isinstance(d, int) else str(d)
+
+
+def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
+    """Count a module. Ops in regions count once, however often they run."""
+    ops: Counter[str] = Counter()
+    parameters = parameter_bytes = 0
+    flops: Dim = 0
+    total: Dim = 0
+    seen: set[str] = set()
+    for op in module.walk():
+        if not isinstance(op, GraphOp) or isinstance(op, Yield):
+            continue
+        if isinstance(op, Constant):
+            name = op.value.resource
+            if name is not None and name not in seen:
+                seen.add(name)
+                data = op.value.data
+                size = numel(data.shape)
+                assert isinstance(size, int)
+                parameters += size
+                parameter_bytes += size * data.dtype.bits // 8
+            continue
+        ops[op.kind] += 1
+        flops = flops + op.flops()
+        for value in (*op.operands, *op.results):
+            if isinstance(value.type, TensorType):
+                count = numel(shape_of(value))
+                if count is not None:
+                    total = total + count * max(dtype_of(value.type.element_type).bits // 8, 1)
+    s = signature(module)
+    return Summary(
+        s["inputs"],
+        s["outputs"],
+        s["dims"],
+        dict(ops.most_common()),
+        parameters,
+        parameter_bytes,
+        flops,
+        total,
+        list(records),
+    )

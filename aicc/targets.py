@@ -1,0 +1,55 @@
+"""The table of targets. A new chip is a folder in backends/ and one row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+
+from aicc.errors import CompileError
+from aicc.ir.interfaces import TargetDescription
+
+
+class Program(Protocol):
+    """A loaded module: call it with NumPy arrays."""
+
+    source: str
+    input_names: list[str]
+    output_names: list[str]
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]: ...
+
+
+class Backend(Protocol):
+    """What the driver asks of a target."""
+
+    name: str
+    description: TargetDescription
+
+    def load(self, module: ModuleOp, owned_outputs: bool = False) -> Program: ...
+
+    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]: ...
+
+    def run(
+        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
+    ) -> list[np.ndarray]: ...
+
+
+_TARGETS = {"numpy": "aicc.backends.numpy:NumpyBackend"}
+DEFAULT_TARGET = "numpy"
+
+
+def target_names() -> list[str]:
+    return sorted(_TARGETS)
+
+
+def backend(name: str, custom_calls: Callable[..., Any] | None = None) -> Backend:
+    """The backend of a target; raises CompileError for an unknown name."""
+    if name not in _TARGETS:
+        raise CompileError(f"unknown target '{name}' (there are: {', '.join(target_names())})")
+    module, _, cls = _TARGETS[name].partition(":")
+    return getattr(import_module(module), cls)(custom_calls)

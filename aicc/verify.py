@@ -1,0 +1,95 @@
+"""Running the module around each pass: the first pass that changes a result is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.passes import ModulePass
+
+from aicc.errors import CompileError
+from aicc.ir.dtypes import dtype_of
+from aicc.ir.interfaces import Evaluator
+from aicc.ir.module import main_of, output_names, return_of, symbol_ranges
+from aicc.ir.symbols import evaluate
+from aicc.ir.types import shape_of, symbols_of
+from aicc.pipeline import PassManager
+
+
+def sample_inputs(module: ModuleOp, seed: int = 0) -> list[np.ndarray]:
+    """Random inputs for ``@main``: normal floats, small integers; dynamic dims about 3."""
+    rng = np.random.default_rng(seed)
+    ranges = symbol_ranges(module)
+    sizes: dict[str, int] = {}
+    made = []
+    for arg in main_of(module).args:
+        assert isinstance(arg.type, TensorType)
+        shape = []
+        for d in shape_of(arg):
+            for s in symbols_of([d]):
+                low, high = ranges.get(s, (0, None))
+                sizes.setdefault(s, min(max(low, 3), high if high is not None else 3))
+            shape.append(3 if d is None else evaluate(d, sizes))
+        dtype = dtype_of(arg.type.element_type)
+        if dtype.is_float or dtype.kind == "complex":
+            made.append(rng.standard_normal(shape).astype(dtype.np))
+        elif dtype.kind == "bool":
+            made.append(rng.integers(0, 2, shape).astype(np.bool_))
+        else:
+            made.append(rng.integers(0, 2, shape).astype(dtype.np))
+    return made
+
+
+def largest_error(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest |a − b|, equal NaNs and infinities aside; inf for different shapes."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return float("inf")
+    if a.size == 0:
+        return 0.0
+    x, y = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (a, b))
+    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    with np.errstate(all="ignore"):
+        gap = np.where(same, 0, np.abs(x - y))
+    return float("inf") if np.isnan(gap).any() else float(gap.max())
+
+
+class VerifyEach:
+    """A hook that compares the module's outputs before and after every pass."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        inputs: Sequence[Any] | None = None,
+        rtol: float = 1e-3,
+        atol: float = 1e-4,
+    ):
+        self.evaluator = evaluator
+        self.inputs = None if inputs is None else [np.asarray(i) for i in inputs]
+        self.rtol, self.atol = rtol, atol
+        self.expected: list[np.ndarray] = []
+
+    def attach(self, manager: PassManager, module: ModuleOp) -> None:
+        if self.inputs is None:
+            self.inputs = sample_inputs(module)
+        self.expected = self.evaluator.run(module, self.inputs)
+        manager.after.append(self.check)
+
+    def check(self, index: int, p: ModulePass, module: ModuleOp) -> None:
+        """Raise CompileError naming the pass, the op and the largest error."""
+        assert self.inputs is not None
+        got = self.evaluator.run(module, self.inputs)
+        func = main_of(module)
+        names = output_names(func)
+        for i, (want, have) in enumerate(zip(self.expected, got, strict=True)):
+            error = largest_error(want, have)
+            scale = float(np.abs(want[np.isfinite(want)]).max(initial=0)) if want.size else 0.0
+            if error > self.atol + self.rtol * scale:
+                producer = return_of(func).operands[i].owner
+                raise CompileError(
+                    f"pass '{p.name}' (number {index + 1}) changes output '{names[i]}', made by "
+                    f"{getattr(producer, 'name', 'an argument')} at "
+                    f"{getattr(producer, 'location', '?')}: largest error {error:.3g}"
+                )
+        self.expected = got

@@ -1,0 +1,82 @@
+"""Evaluates ops whose operands are all constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, OpResult
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import Pure
+
+from aicc.ir.constants import DenseAttr
+from aicc.ir.graph import Constant, ShapeExpr
+from aicc.ir.interfaces import CompileContext, Evaluator
+from aicc.ir.op import GraphOp
+from aicc.ir.types import element_type, numel, shape_of, static_shape
+
+
+@dataclass(frozen=True)
+class ConstantFold(ModulePass):
+    """Replace pure ops of constants by their value, computed by the context's evaluator.
+
+    Bounded: a result with more than `max_elements` elements is folded only where the operands
+    together are as large, so a small op never becomes a huge constant.
+    """
+
+    name = "constant-fold"
+    max_elements: int = 1024
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if not isinstance(ctx, CompileContext) or ctx.evaluator is None:
+            return
+        for inner in list(op.walk()):
+            if isinstance(inner, GraphOp) and self._may_fold(inner):
+                _fold(inner, ctx.evaluator)
+
+    def _may_fold(self, op: GraphOp) -> bool:
+        if isinstance(op, (Constant, ShapeExpr)) or not op.has_trait(Pure) or op.regions:
+            return False
+        if not op.results or any(static_shape(r) is None for r in op.results):
+            return False
+        for p in op.STRUCTURAL:
+            dims = getattr(op, p)
+            if dims is not None and not all(isinstance(d, int) for d in dims):
+                return False
+        given = 0
+        for value in op.operands:
+            source = value.owner if isinstance(value, OpResult) else None
+            if not isinstance(source, Constant) or not source.value.data.resolved:
+                return False
+            given += source.value.data.array.size
+        made = 0
+        for r in op.results:
+            count = numel(shape_of(r))
+            made += count if isinstance(count, int) else 0
+        return made <= max(self.max_elements, given)
+
+
+def _fold(op: GraphOp, evaluator: Evaluator) -> None:
+    operands = [o.owner.value.data.array for o in op.operands]  # type: ignore[union-attr]
+    try:
+        results = evaluator.evaluate(op, operands)
+    except (ValueError, IndexError, ArithmeticError, RuntimeError):
+        return  # it would fail at run time too, and shall do so there
+    new: list[Operation] = []
+    for array, result in zip(results, op.results, strict=True):
+        if array.shape != static_shape(result) or array.dtype != element_type(result).np:
+            return
+        if not array.flags.c_contiguous or array.base is not None:
+            array = np.array(array, order="C")
+        constant = Constant.make(value=DenseAttr.make(array), location=op.location)
+        constant.result.name_hint = result.name_hint
+        new.append(constant)
+    for constant in new:
+        Rewriter.insert_op(constant, InsertPoint.before(op))
+    for old, constant in zip(op.results, new, strict=True):
+        old.replace_all_uses_with(constant.results[0])
+    op.detach()
+    op.erase()

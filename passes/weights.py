@@ -1,0 +1,63 @@
+"""Rewriting constant weights: what the weight-folding passes share."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import OpResult, SSAValue
+from xdsl.pattern_rewriter import PatternRewriter
+from xdsl.rewriter import InsertPoint
+
+from aicc.ir.constants import DenseAttr
+from aicc.ir.graph import Constant, Conv, ConvTranspose
+from aicc.ir.graph.folders import constant_of
+
+
+def derived_constant(source: SSAValue, array: np.ndarray) -> Constant:
+    """A constant computed from another one, named after it and its content."""
+    base = "constant"
+    if isinstance(source, OpResult) and isinstance(source.op, Constant):
+        base = source.op.value.resource or base
+    attr = DenseAttr(array, base)
+    return Constant.make(value=DenseAttr.make(array, f"{base}.{attr.data.digest[:12]}"))
+
+
+def scaled_convolution(
+    conv: Conv | ConvTranspose,
+    factor: np.ndarray,
+    offset: np.ndarray | None,
+    rewriter: PatternRewriter,
+) -> SSAValue | None:
+    """`conv` · factor + offset per output channel, as one convolution of new weights.
+
+    `factor` and `offset` have one element a channel, float64. None if a weight isn't constant.
+    """
+    weight = constant_of(conv.weight)
+    bias = constant_of(conv.bias)
+    if weight is None or (conv.bias is not None and bias is None) or weight.dtype.kind != "f":
+        return None
+    wide = weight.astype(np.float64)
+    if isinstance(conv, Conv):
+        new_weight = wide * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    else:
+        groups = conv.groups
+        grouped = wide.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+        scale = factor.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
+        new_weight = (grouped * scale).reshape(weight.shape)
+    total = np.zeros(factor.shape) if bias is None else bias.astype(np.float64)
+    total = total * factor + (0 if offset is None else offset)
+    w = derived_constant(conv.weight, new_weight.astype(weight.dtype))
+    operands: list[SSAValue | None] = [conv.input, w.result]
+    rewriter.insert_op(w, InsertPoint.before(conv))
+    if bias is not None or offset is not None:
+        b = derived_constant(conv.bias or conv.weight, total.astype(weight.dtype))
+        rewriter.insert_op(b, InsertPoint.before(conv))
+        operands.append(b.result)
+    new = type(conv).make(
+        *operands,
+        result_types=list(conv.result_types),
+        location=conv.location,
+        **conv.param_values(),
+    )
+    new.result.name_hint = conv.result.name_hint
+    rewriter.insert_op(new, InsertPoint.after(conv))
+    return new.result
