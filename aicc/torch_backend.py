@@ -1,0 +1,194 @@
+"""``torch.compile(model, backend="aicc")``: Dynamo and AOTAutograd graphs through aicc.
+
+Options (``torch.compile(…, options={…})``): `target`; `dump_ir`, a folder that gets the IR of every
+graph after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in torch,
+with one warning that names it) or "error"; `pipeline`; `verify_each`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.fx import GraphModule
+
+import aicc.api
+from aicc.errors import CompileError, InputError
+from aicc.frontends.torch import (
+    FxImporter,
+    ImportedGraph,
+    TorchImportError,
+    decomposition_table,
+)
+from aicc.interop import from_torch, to_torch
+from aicc.ir.asm import print_module
+from aicc.pipeline import DEFAULT_PIPELINE
+from aicc.targets import DEFAULT_TARGET
+
+_warned: set[str] = set()
+_numbers = itertools.count()
+
+
+@dataclass
+class Options:
+    """What ``options={…}`` may hold."""
+
+    target: str = DEFAULT_TARGET
+    dump_ir: str | None = None
+    fallback: str = "eager"
+    pipeline: str = DEFAULT_PIPELINE
+    verify_each: bool = False
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any] | None) -> Options:
+        known = [f.name for f in fields(cls)]
+        for name in given or {}:
+            if name not in known:
+                raise InputError(f"unknown option '{name}' (there are: {', '.join(known)})")
+        made = cls(**(given or {}))
+        if made.fallback not in ("eager", "error"):
+            raise InputError(f"fallback must be 'eager' or 'error', not {made.fallback!r}")
+        return made
+
+
+def aicc_backend(
+    gm: GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+    """The entry point of torch.compile: compiles forward and backward graphs."""
+    chosen = Options.parse(options)
+
+    def compiler(kind: str) -> Callable[..., Any]:
+        def compile_graph(graph: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+            return make_boxed_func(compile_fx(graph, chosen, kind))
+
+        return compile_graph
+
+    training = torch.is_grad_enabled() and any(
+        isinstance(t, torch.Tensor) and t.requires_grad
+        for t in itertools.chain(example_inputs, gm.parameters())
+    )
+    return aot_autograd(
+        fw_compiler=compiler("forward"),
+        bw_compiler=compiler("backward"),
+        inference_compiler=compiler("inference"),
+        decompositions=decomposition_table(training),
+        keep_inference_input_mutations=True,
+    )(gm, example_inputs)
+
+
+def compile_fx(gm: GraphModule, options: Options, kind: str) -> Callable[..., list[Any]]:
+    """Compile one AOTAutograd graph to a function of its inputs.
+
+    Raises CompileError for what can't be compiled.
+    """
+    with unset_fake_temporarily():
+        return _compile(gm, options, kind)
+
+
+def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list[Any]]:
+    try:
+        importer = FxImporter(gm, from_torch, fallback=options.fallback == "eager")
+        imported = importer.run()
+    except TorchImportError as e:
+        raise CompileError(str(e)) from e
+    for name in sorted(set(imported.fallbacks) - _warned):
+        _warned.add(name)
+        warnings.warn(f"aicc has no '{name}': it runs eagerly in torch", stacklevel=2)
+    observer = None
+    if options.dump_ir is not None:
+        observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
+    compiled = aicc.api.compile(
+        imported.module,
+        target=options.target,
+        pipeline=options.pipeline,
+        verify_each=options.verify_each,
+        observer=observer,
+        owned_outputs=True,
+        custom_calls=torch_call,
+    )
+    return runner(imported, compiled)
+
+
+def dump_to(folder: Path) -> Callable[..., None]:
+    """An observer that writes the IR after each pass to a numbered file."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def observe(name: str, number: int, total: int, module: Any) -> None:
+        (folder / f"{number:02d}-{name}.mlir").write_text(print_module(module))
+
+    return observe
+
+
+def runner(imported: ImportedGraph, compiled: aicc.api.CompiledModel) -> Callable[..., list[Any]]:
+    """Torch values in, torch values out, in the order that the FX graph has."""
+    outputs, mutations = imported.outputs, imported.mutations
+    program = compiled._program
+
+    def run(*args: Any) -> list[Any]:
+        device = next((a.device for a in args if isinstance(a, torch.Tensor)), None)
+        arrays = [_array(a) for a in args if a is not None]
+        results = program(*arrays)
+        for position, index in mutations:
+            args[position].detach().copy_(to_torch(results[index]))
+        out: list[Any] = []
+        for o in outputs:
+            if o.kind == "none":
+                out.append(None)
+            elif o.kind == "int":
+                out.append(o.value if o.index < 0 else int(results[o.index]))
+            else:
+                t = to_torch(results[o.index])
+                out.append(t if device is None or device.type == "cpu" else t.to(device))
+        return out
+
+    return run
+
+
+def _array(a: Any) -> np.ndarray:
+    return from_torch(a) if isinstance(a, torch.Tensor) else np.array(a, np.int64)
+
+
+def torch_call(target: str, payload: str) -> Callable[..., list[np.ndarray]]:
+    """The callee of a ``custom_call`` to ``torch.<namespace>.<op>.<overload>``."""
+    prefix, _, qualified = target.partition(".")
+    if prefix != "torch":
+        raise CompileError(f"nothing runs the custom call '{target}'")
+    namespace, name, overload = qualified.split(".")
+    op = getattr(getattr(getattr(torch.ops, namespace), name), overload)
+    spec = json.loads(payload)
+
+    def call(*arrays: np.ndarray) -> list[np.ndarray]:
+        def decode(a: Any) -> Any:
+            if isinstance(a, list):
+                return [decode(x) for x in a]
+            if not isinstance(a, dict):
+                return a
+            ((kind, value),) = a.items()
+            if kind == "tensor":
+                return to_torch(np.asarray(arrays[value]))
+            if kind == "int":
+                return int(arrays[value])
+            if kind == "torch":
+                return getattr(torch, value)
+            if kind == "device":
+                return torch.device("cpu")
+            if kind == "complex":
+                return complex(*value)
+            return float(value)
+
+        with torch.no_grad():
+            found = op(*decode(spec["args"]), **{k: decode(v) for k, v in spec["kwargs"].items()})
+        many = found if isinstance(found, (list, tuple)) else [found]
+        return [from_torch(t) for t in many if isinstance(t, torch.Tensor)]
+
+    return call

@@ -1,0 +1,25 @@
+"""torch programs → graph IR."""
+
+from __future__ import annotations
+
+from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselves into the table)
+    ops_elementwise,
+    ops_nn,
+    ops_reduce,
+    ops_tensor,
+)
+from aicc.frontends.torch.context import TorchImportError
+from aicc.frontends.torch.decompositions import decomposition_table
+from aicc.frontends.torch.exported import import_torch, load_exported
+from aicc.frontends.torch.importer import FxImporter, ImportedGraph
+from aicc.frontends.torch.table import IMPORTERS
+
+__all__ = [
+    "IMPORTERS",
+    "FxImporter",
+    "ImportedGraph",
+    "TorchImportError",
+    "decomposition_table",
+    "import_torch",
+    "load_exported",
+]

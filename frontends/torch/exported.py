@@ -1,0 +1,132 @@
+"""torch.export programs, modules and FX graphs → modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export.graph_signature import InputKind, OutputKind
+from xdsl.dialects.builtin import ModuleOp
+
+from aicc.frontends.torch.arrays import to_array
+from aicc.frontends.torch.context import TorchImportError
+from aicc.frontends.torch.decompositions import decomposition_table
+from aicc.frontends.torch.importer import FxImporter
+from aicc.ir.module import Ranges
+
+
+def load_exported(path: str | Path) -> torch.export.ExportedProgram:
+    """Load a .pt2 file. torch reads its weights without running pickled code."""
+    return torch.export.load(str(path))
+
+
+def import_torch(
+    model: Any,
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    ranges: Ranges | None = None,
+) -> ModuleOp:
+    """Import an ExportedProgram, or a module or fx.GraphModule by exporting it first.
+
+    `inputs`: example inputs (a tuple for positional, a dict for keyword arguments). `ranges`: sizes
+    of dims named ``input.axis`` or, for exported programs, of their own symbols.
+
+    Raises TorchImportError for programs that can't be exported or imported.
+    """
+    if isinstance(model, torch.nn.Module):
+        model = _export(model, inputs, ranges or {})
+    if not isinstance(model, torch.export.ExportedProgram):
+        raise TorchImportError(f"can't import a {type(model).__name__}")
+    table = decomposition_table()
+    default = torch.export.default_decompositions()
+    for op in list(default.keys()):
+        if op not in table:
+            default.pop(op, None)
+    for op, fn in table.items():
+        default[op] = fn
+    program = model.run_decompositions(default)
+    return _import_program(program, ranges or {})
+
+
+def _export(model: torch.nn.Module, inputs: Any, ranges: Ranges) -> torch.export.ExportedProgram:
+    if inputs is None:
+        raise TorchImportError("a torch module needs example inputs")
+    args = () if isinstance(inputs, Mapping) else tuple(map(_as_tensor, inputs))
+    kwargs = {k: _as_tensor(v) for k, v in inputs.items()} if isinstance(inputs, Mapping) else None
+    dynamic = _dynamic_shapes(model, args, kwargs, ranges)
+    try:
+        return torch.export.export(model.eval(), args, kwargs, dynamic_shapes=dynamic, strict=False)
+    except Exception as e:  # torch.export raises exceptions of many kinds
+        raise TorchImportError(f"torch.export can't trace {type(model).__name__}: {e}") from e
+
+
+def _as_tensor(x: Any) -> Any:
+    import numpy as np
+
+    return torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x
+
+
+def _dynamic_shapes(model: Any, args: tuple, kwargs: Any, ranges: Ranges) -> Any:
+    """``batch`` makes dim 0 of every tensor dynamic; ``x.1`` names dim 1 of input x."""
+    import inspect
+
+    if not ranges:
+        return None
+    names = list(inspect.signature(model.forward).parameters)
+    given = dict(zip(names, args, strict=False)) | (kwargs or {})
+    made: dict[str, torch.export.Dim] = {}
+
+    def dim(name: str) -> Any:
+        low, high = ranges[name]
+        label = name.replace(".", "_")
+        return made.setdefault(label, torch.export.Dim(label, min=low, max=high))  # type: ignore
+
+    spec: dict[str, Any] = {}
+    for name, value in given.items():
+        if not isinstance(value, torch.Tensor):
+            spec[name] = None
+            continue
+        axes = {i: dim(f"{name}.{i}") for i in range(value.dim()) if f"{name}.{i}" in ranges}
+        if "batch" in ranges and value.dim():
+            axes.setdefault(0, dim("batch"))
+        spec[name] = axes or None
+    return spec
+
+
+def _import_program(program: torch.export.ExportedProgram, ranges: Ranges) -> ModuleOp:
+    signature = program.graph_signature
+    constants: dict[str, torch.Tensor] = {}
+    names: list[str] = []
+    paths: dict[str, str] = {}
+    for spec in signature.input_specs:
+        name = spec.arg.name
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            assert spec.target is not None
+            held = program.state_dict.get(spec.target)
+            constants[name] = held if held is not None else program.constants[spec.target]
+            paths[name] = spec.target
+        elif spec.kind == InputKind.CONSTANT_TENSOR:
+            constants[name] = program.constants[spec.target]  # type: ignore[index]
+            paths[name] = str(spec.target)
+        elif spec.kind == InputKind.USER_INPUT:
+            names.append(name)
+    mutated = [s for s in signature.output_specs if s.kind == OutputKind.BUFFER_MUTATION]
+    if mutated:
+        raise TorchImportError(
+            f"buffer '{mutated[0].target}' is mutated: export it as an input and output, "
+            "or use torch.compile"
+        )
+    importer = FxImporter(program.graph_module, to_array, fallback=False)
+    importer.paths = paths
+    found = importer.run(constants, ranges=_ranges(program, ranges))
+    return found.module
+
+
+def _ranges(program: torch.export.ExportedProgram, given: Ranges) -> Ranges:
+    found: dict[str, tuple[int, int | None]] = {}
+    for symbol, r in program.range_constraints.items():
+        low = int(r.lower) if r.lower.is_Integer else 0
+        high = int(r.upper) if r.upper.is_Integer and int(r.upper) < 2**47 else None
+        found[str(symbol)] = (low, high)
+    return {**found, **{k: v for k, v in given.items() if k in found}}
