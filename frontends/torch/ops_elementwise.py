@@ -119,7 +119,7 @@ _enter_arithmetic("sub", graph.Sub, graph.Xor)
 _enter_arithmetic("mul", graph.Mul, graph.And)
 
 
-@aten("div.Tensor", "div.Scalar")
+@aten("div.Tensor", "div.Scalar", "true_divide.Tensor")
 def div(c: CallContext, a: Any, b: Any):
     dtype = c.dtype()
     return c.emit(graph.Div, c.tensor(a, dtype), c.tensor(b, dtype))
@@ -254,6 +254,11 @@ def clamp(c: CallContext, x: SSAValue, low: Any = None, high: Any = None):
 @aten("_to_copy")
 def to_copy(c: CallContext, x: SSAValue, dtype: torch.dtype | None = None, **_: Any):
     return x if dtype is None else c.emit(graph.Cast, x, to=torch_dtype(dtype), saturate=False)
+
+
+@aten("prims.convert_element_type.default")
+def convert_element_type(c: CallContext, x: SSAValue, dtype: torch.dtype):
+    return c.emit(graph.Cast, x, to=torch_dtype(dtype), saturate=False)
 
 
 @aten("alias", "clone", "detach", "lift_fresh_copy", "contiguous", "view_of")

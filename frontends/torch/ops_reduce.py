@@ -100,7 +100,22 @@ def var(
 ):
     if isinstance(unbiased, bool):
         correction = int(unbiased)
-    correction = 1 if correction is None else correction
+    found = _variance(c, x, dim, 1 if correction is None else correction, keepdim)
+    return NotImplemented if found is None else found[0]
+
+
+@aten("var_mean.correction")
+def var_mean(
+    c: CallContext, x: SSAValue, dim: Any = None, correction: Any = None, keepdim: bool = False
+):
+    found = _variance(c, x, dim, 1 if correction is None else correction, keepdim)
+    return NotImplemented if found is None else list(found)
+
+
+def _variance(
+    c: CallContext, x: SSAValue, dim: Any, correction: Any, keepdim: bool
+) -> tuple[SSAValue, SSAValue] | None:
+    """The variance with n − correction degrees of freedom, and the mean."""
     axes = c.axes(dim, rank_of(x))
     average = c.emit(graph.ReduceMean, x, axes=axes, keepdims=True)
     centered = c.emit(graph.Sub, x, average)
@@ -108,13 +123,13 @@ def var(
     total = c.emit(graph.ReduceSum, square, axes=axes, keepdims=keepdim)
     count = numel([shape_of(x)[a] for a in axes])
     if count is None:
-        return NotImplemented
+        return None
     divisor = c.emit(
         graph.Max,
         c.emit(graph.Sub, c.tensor(count, element_type(x)), c.scalar(correction, x)),
         c.scalar(0, x),
     )
-    return c.emit(graph.Div, total, divisor)
+    return c.emit(graph.Div, total, divisor), average if keepdim else c.b.squeeze(average, axes)
 
 
 @aten("cumsum")
