@@ -100,24 +100,28 @@ def call_factory(spec: str) -> tuple[Any, Any]:
 def read_mlir(path: Path) -> ModuleOp:
     """Parse a dump; large constants come from the .safetensors file beside it."""
     from aicc.ir.asm import parse_module
-    from aicc.weights import open_weights
 
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"{path}: {e}") from None
-    beside = path.with_suffix(".safetensors")
-    for candidate in (beside, path.parent / "model.safetensors", path.parent.parent / beside.name):
-        if candidate.is_file():
-            beside = candidate
-            break
-    weights = open_weights(beside) if beside.is_file() else None
+    weights = weights_beside(path)
     try:
         return parse_module(text, str(path), weights)
     except (ParseError, VerifyException) as e:
         raise CompileError(f"{path}: {e}") from e
     except RecursionError:
         raise CompileError(f"{path}: nested too deeply") from None
+
+
+def weights_beside(path: Path) -> Mapping[str, np.ndarray] | None:
+    """The constants of a dump: ``NAME.safetensors`` or ``model.safetensors`` in its folder."""
+    from aicc.weights import open_weights
+
+    for candidate in (path.with_suffix(".safetensors"), path.parent / "model.safetensors"):
+        if candidate.is_file():
+            return open_weights(candidate)
+    return None
 
 
 def _example_by_name(names: Sequence[str], inputs: Any) -> dict[str, Any]:

@@ -100,4 +100,12 @@ def pair(value: int | Sequence[int], n: int) -> list[int]:
     return values * n if len(values) == 1 else values
 
 
-__all__ = ["CallContext", "Shape", "TorchImportError", "element_type", "pair", "rank_of", "shape_of"]
+__all__ = [
+    "CallContext",
+    "Shape",
+    "TorchImportError",
+    "element_type",
+    "pair",
+    "rank_of",
+    "shape_of",
+]

@@ -323,7 +323,9 @@ class FxImporter:
                 return a
             raise TorchImportError(f"'{node.name}' ({name}): argument {a!r} can't be passed on")
 
-        payload = json.dumps({"args": encode(args), "kwargs": {k: encode(v) for k, v in kwargs.items()}})
+        payload = json.dumps(
+            {"args": encode(args), "kwargs": {k: encode(v) for k, v in kwargs.items()}}
+        )
         val = node.meta.get("val")
         fakes = list(val) if isinstance(val, (list, tuple)) else [val]
         if not all(isinstance(v, torch.Tensor) or v is None for v in fakes):

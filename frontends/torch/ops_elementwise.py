@@ -147,9 +147,7 @@ def _floor_divide(c: CallContext, x: SSAValue, y: SSAValue) -> SSAValue:
     zero = c.scalar(0, y)
     remainder = c.emit(graph.Rem, x, y)
     quotient = c.emit(graph.Div, c.emit(graph.Sub, x, remainder), y)
-    differ = c.emit(
-        graph.Ne, c.emit(graph.Lt, y, zero), c.emit(graph.Lt, remainder, zero)
-    )
+    differ = c.emit(graph.Ne, c.emit(graph.Lt, y, zero), c.emit(graph.Lt, remainder, zero))
     adjust = c.emit(graph.And, c.emit(graph.Ne, remainder, zero), differ)
     one_less = c.emit(graph.Sub, quotient, c.scalar(1, quotient))
     quotient = c.emit(graph.Select, adjust, one_less, quotient)

@@ -23,9 +23,7 @@ def mm(c: CallContext, a: SSAValue, b: SSAValue):
 
 
 @aten("addmm")
-def addmm(
-    c: CallContext, bias: SSAValue, a: SSAValue, b: SSAValue, beta: Any = 1, alpha: Any = 1
-):
+def addmm(c: CallContext, bias: SSAValue, a: SSAValue, b: SSAValue, beta: Any = 1, alpha: Any = 1):
     out = c.emit(graph.MatMul, a, b)
     if alpha != 1:
         out = c.emit(graph.Mul, out, c.tensor(alpha, element_type(out)))
@@ -107,9 +105,7 @@ def convolution_backward(
             results[0] = c.emit(graph.ConvTranspose, grad, w, output_padding=extra, **shared)
     if output_mask[1]:
         first, second = (grad, x) if transposed else (x, grad)
-        results[1] = c.emit(
-            graph.ConvWeightGrad, first, second, kernel_shape=kernel, **shared
-        )
+        results[1] = c.emit(graph.ConvWeightGrad, first, second, kernel_shape=kernel, **shared)
     if output_mask[2]:
         axes = [0, *range(2, n + 2)]
         results[2] = c.emit(graph.ReduceSum, grad, axes=axes)
@@ -168,9 +164,7 @@ def max_pool_backward(
     n = 3 if "3d" in str(c.node.target) else 2
     grad, single = _batched(c, grad, n)
     indices, _ = _batched(c, indices, n)
-    out = c.emit(
-        graph.MaxPoolGrad, grad, indices, input_spatial=c.b.structural(shape_of(x)[-n:])
-    )
+    out = c.emit(graph.MaxPoolGrad, grad, indices, input_spatial=c.b.structural(shape_of(x)[-n:]))
     return c.b.squeeze(out, [0]) if single else out
 
 
@@ -393,9 +387,7 @@ def upsample_linear(c: CallContext, x: SSAValue, size: Any, align: bool, scales:
 
 
 @aten("grid_sampler_2d", "grid_sampler_3d")
-def grid_sampler(
-    c: CallContext, x: SSAValue, grid: SSAValue, mode: int, padding: int, align: bool
-):
+def grid_sampler(c: CallContext, x: SSAValue, grid: SSAValue, mode: int, padding: int, align: bool):
     return c.emit(
         graph.GridSample,
         x,

@@ -183,5 +183,3 @@ def topk(
 @aten("nonzero")
 def nonzero(c: CallContext, x: SSAValue):
     return c.b.transpose(c.emit(graph.NonZero, x), [1, 0])
-
-

@@ -261,9 +261,7 @@ def embedding_dense_backward(
         keep = c.emit(graph.Ne, flat, c.b.constant(padding, i64))
         updates = c.emit(graph.Select, c.b.unsqueeze(keep, [1]), updates, c.scalar(0, grad))
     zeros = c.b.full(c.dims(), 0, element_type(grad))
-    return c.emit(
-        graph.ScatterND, zeros, c.b.unsqueeze(flat, [1]), updates, reduction="add"
-    )
+    return c.emit(graph.ScatterND, zeros, c.b.unsqueeze(flat, [1]), updates, reduction="add")
 
 
 @aten("index_select")
@@ -343,9 +341,7 @@ def _stacked(c: CallContext, indices: Sequence[SSAValue]) -> tuple[SSAValue, lis
     if None in shape:
         raise ValueError("the shapes of the index tensors can't be related")
     dims = [d for d in shape if d is not None]
-    parts = [
-        c.b.unsqueeze(c.b.expand(c.b.cast(i, i64), dims), [len(dims)]) for i in indices
-    ]
+    parts = [c.b.unsqueeze(c.b.expand(c.b.cast(i, i64), dims), [len(dims)]) for i in indices]
     return (c.emit(graph.Concat, parts, axis=len(dims)) if len(parts) > 1 else parts[0]), dims
 
 
@@ -468,9 +464,7 @@ def index_copy(c: CallContext, x: SSAValue, dim: int, index: SSAValue, src: SSAV
     return _put_rows(c, x, src, dim % rank_of(x), c.b.reshape(index, [-1]))
 
 
-def _put_rows(
-    c: CallContext, x: SSAValue, src: SSAValue, axis: int, at: SSAValue
-) -> SSAValue:
+def _put_rows(c: CallContext, x: SSAValue, src: SSAValue, axis: int, at: SSAValue) -> SSAValue:
     """x with slices along `axis` at the given indices replaced by those of src."""
     order = [axis, *(i for i in range(rank_of(x)) if i != axis)]
     out = c.emit(
@@ -486,5 +480,3 @@ def _put_rows(
 def masked_fill(c: CallContext, x: SSAValue, mask: SSAValue, value: Any):
     dtype = c.dtype()
     return c.emit(graph.Select, mask, c.tensor(value, dtype), c.tensor(x, dtype))
-
-

@@ -1,0 +1,261 @@
+"""The command line. Heavy imports happen inside the commands, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aicc import __version__
+from aicc.errors import AiccError, InputError
+
+if TYPE_CHECKING:
+    from aicc.api import CompiledModel
+
+app = typer.Typer(
+    name="aicc",
+    help="Compile PyTorch and ONNX models to kernels that people can read, run and ship.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_state = {"debug": False}
+
+Model = Annotated[
+    str, typer.Argument(help="A .onnx, .pt2 or .mlir file, or package.module:factory.")
+]
+DimOption = Annotated[
+    list[str], typer.Option("--dim", help="The size of a named dim: batch=4 or batch=1..64.")
+]
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"aicc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option(help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    _state["debug"] = debug
+
+
+@app.command()
+def compile(
+    model: Model,
+    target: Annotated[str, typer.Option(help="What to compile for (see aicc ops).")] = "numpy",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the artifact to this folder.")
+    ] = None,
+    dump_ir: Annotated[
+        Path | None, typer.Option(help="Write the IR after each pass to files in this folder.")
+    ] = None,
+    print_ir_after: Annotated[
+        str | None, typer.Option(help="Print the IR after this pass, or after all.")
+    ] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Passes to run: a,b{option=1},c.")] = None,
+    dim: DimOption = [],  # noqa: B006  (typer reads the default)
+    verify_each: Annotated[
+        bool, typer.Option(help="Run before and after each pass; stop where results change.")
+    ] = False,
+) -> None:
+    """Compile MODEL and write an artifact."""
+    from aicc.dumps import observers
+
+    with progress() as show:
+        compiled = _compile(
+            model, target, pipeline, dim, verify_each, observers(dump_ir, print_ir_after, show)
+        )
+    where = output if output is not None else Path(_stem(model) + ".aicc")
+    compiled.save(where)
+    typer.echo(f"artifact: {where}", err=True)
+    if dump_ir is not None:
+        typer.echo(f"IR dumps: {dump_ir}", err=True)
+
+
+def _compile(
+    model: str,
+    target: str,
+    pipeline: str | None,
+    dim: Sequence[str],
+    verify_each: bool,
+    observer: Any,
+) -> CompiledModel:
+    import aicc.api
+    from aicc.dims import parse_dim_options
+    from aicc.pipeline import DEFAULT_PIPELINE
+
+    return aicc.api.compile(
+        model,
+        target=target,
+        dims=parse_dim_options(dim),
+        pipeline=DEFAULT_PIPELINE if pipeline is None else pipeline,
+        verify_each=verify_each,
+        observer=observer,
+    )
+
+
+def _stem(model: str) -> str:
+    return Path(model).stem if ":" not in Path(model).name else model.rpartition(":")[2]
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """A progress bar on stderr, shown only on a terminal: call it with (pass, number, total)."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("import", total=None)
+
+        def show(name: str, number: int, total: int) -> None:
+            bar.update(task, description=name, completed=number, total=total)
+
+        yield show
+
+
+@app.command()
+def run(
+    artifact: Annotated[Path, typer.Argument(help="A folder that aicc compile wrote.")],
+    input: Annotated[
+        list[str], typer.Option("--input", help="An input: name=file.npy. Others are random.")
+    ] = [],  # noqa: B006
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write each output to NAME.npy here.")
+    ] = None,
+) -> None:
+    """Run an artifact and print its outputs."""
+    import numpy as np
+
+    import aicc.api
+    from aicc.verify import sample_inputs
+
+    compiled = aicc.api.load(artifact)
+    given = dict(_read_input(i) for i in input)
+    unknown = sorted(set(given) - set(compiled.input_names))
+    if unknown:
+        raise InputError(f"no input '{unknown[0]}' (there are: {', '.join(compiled.input_names)})")
+    if len(given) < len(compiled.input_names):
+        samples = dict(zip(compiled.input_names, sample_inputs(compiled.module), strict=True))
+        for name in compiled.input_names:
+            if name not in given:
+                typer.echo(f"input '{name}': none given, using random numbers", err=True)
+        given = {**samples, **given}
+    results = compiled.run([given[n] for n in compiled.input_names])
+    for name, value in zip(compiled.output_names, results, strict=True):
+        typer.echo(f"{name}: {value.dtype.name}{list(value.shape)}")
+        typer.echo(np.array2string(value, threshold=64, precision=6, suppress_small=True))
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+            np.save(output / f"{_file_name(name)}.npy", value)
+    if output is not None:
+        typer.echo(f"outputs: {output}", err=True)
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".") or "output"
+
+
+def _read_input(option: str) -> tuple[str, Any]:
+    import numpy as np
+
+    name, equals, path = option.partition("=")
+    if not equals:
+        raise InputError(f"'{option}' is no input: write name=file.npy")
+    try:
+        return name, np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as e:
+        raise InputError(f"input '{name}': {path}: {e}") from None
+
+
+@app.command()
+def opt(
+    file: Annotated[str, typer.Argument(help="A .mlir file, or - for standard input.")] = "-",
+    passes: Annotated[str, typer.Option("-p", "--passes", help="The pipeline to run.")] = "",
+    verify_each: Annotated[bool, typer.Option(help="Run before and after each pass.")] = False,
+    print_ir_after_all: Annotated[bool, typer.Option(help="Print the IR after each pass.")] = False,
+    mlir_timing: Annotated[bool, typer.Option(help="Print seconds per pass to stderr.")] = False,
+    locations: Annotated[bool, typer.Option(help="Print each op's place in the model.")] = False,
+    target: Annotated[str, typer.Option(help="Whose legal ops decompose keeps.")] = "numpy",
+) -> None:
+    """Run passes over graph IR, as mlir-opt does: text in, text out."""
+    from aicc.dumps import run_passes
+    from aicc.sources import weights_beside
+
+    text = sys.stdin.read() if file == "-" else _read_text(Path(file))
+    typer.echo(
+        run_passes(
+            text,
+            "<stdin>" if file == "-" else file,
+            passes,
+            target,
+            verify_each=verify_each,
+            print_after_all=print_ir_after_all,
+            timing=mlir_timing,
+            locations=locations,
+            weights=None if file == "-" else weights_beside(Path(file)),
+        ),
+        nl=False,
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{path}: {e}") from None
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model, or an artifact's folder.")],
+    dim: DimOption = [],  # noqa: B006
+) -> None:
+    """Show inputs, outputs, ops by kind, parameters, FLOPs and bytes."""
+    import aicc.api
+
+    if (Path(model) / "manifest.json").is_file():
+        typer.echo(str(aicc.api.load(model).report()))
+        return
+    compiled = _compile(model, "numpy", "", dim, False, None)
+    typer.echo(str(compiled.report()))
+
+
+@app.command()
+def ops() -> None:
+    """List the graph ops, and which frontends and backends have each."""
+    from aicc.optable import op_table
+
+    typer.echo(op_table())
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for bad input, with one line that says what is wrong."""
+    try:
+        app()
+    except AiccError as e:
+        if _state["debug"]:
+            raise
+        print(f"aicc: error: {e}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(141)
+    except (MemoryError, OSError) as e:
+        if _state["debug"]:
+            raise
+        print(f"aicc: error: {e or type(e).__name__}", file=sys.stderr)
+        sys.exit(2)
