@@ -200,9 +200,9 @@ def compile(
 
     `model`: a path (.onnx, .pt2, .mlir), ``"package.module:factory"``, an ONNX ModelProto, a torch
     module, ExportedProgram or fx.GraphModule, or a graph module. `inputs`: example inputs, needed
-    for torch modules, and for ONNX models whose structure depends on an input's value. `dims`: sizes
-    of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and after each pass
-    and stops at the first that changes the result.
+    for torch modules, and for ONNX models whose structure depends on an input's value. `dims`:
+    sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and
+    after each pass and stops at the first that changes the result.
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """

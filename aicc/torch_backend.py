@@ -1,8 +1,8 @@
 """``torch.compile(model, backend="aicc")``: Dynamo and AOTAutograd graphs through aicc.
 
 Options (``torch.compile(…, options={…})``): `target`; `dump_ir`, a folder that gets the IR of every
-graph after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in torch,
-with one warning that names it) or "error"; `pipeline`; `verify_each`.
+graph after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in
+torch, with one warning that names it) or "error"; `pipeline`; `verify_each`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.aot_autograd import make_boxed_func  # pyright: ignore[reportPrivateImportUsage]
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.fx import GraphModule
 

@@ -37,7 +37,7 @@ _ARITHMETIC: dict[type[ast.operator], type[GraphOp]] = {
     ast.Add: graph.Add,
     ast.Sub: graph.Sub,
     ast.Mult: graph.Mul,
-    ast.FloorDiv: graph.Div,  # sizes are never negative
+    ast.FloorDiv: graph.Div,
     ast.Mod: graph.Mod,
     ast.Pow: graph.Pow,
 }
@@ -187,6 +187,8 @@ class GraphBuilder:
             return self.emit(graph.Neg, self._lower(node.operand))
         if isinstance(node, ast.BinOp):
             a, b = self._lower(node.left), self._lower(node.right)
+            if isinstance(node.op, ast.FloorDiv):  # div rounds toward zero
+                a = self.emit(graph.Sub, a, self.emit(graph.Mod, a, b))
             return self.emit(_ARITHMETIC[type(node.op)], a, b)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             cls = {"min": graph.Min, "max": graph.Max}[node.func.id]

@@ -278,8 +278,7 @@ def _parse_scalar(text: str, dtype: DType) -> Any:
 
 
 def _tokens(text: str) -> Iterator[str]:
-    for token in text.replace("[", " ").replace("]", " ").replace(",", " ").split():
-        yield token
+    yield from text.replace("[", " ").replace("]", " ").replace(",", " ").split()
 
 
 def parse_elements(text: str, shape: Sequence[int], dtype: DType) -> np.ndarray:

@@ -352,9 +352,8 @@ def _parse_operand_list(parser: Parser) -> list[UnresolvedOperand | None]:
     found: list[UnresolvedOperand | None] = []
     while True:
         u = parser.parse_optional_unresolved_operand()
-        if u is None:
-            if not parser.parse_optional_keyword("none"):
-                return found
+        if u is None and not parser.parse_optional_keyword("none"):
+            return found
         found.append(u)
         if not parser.parse_optional_punctuation(","):
             return found

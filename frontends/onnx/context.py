@@ -158,7 +158,7 @@ class NodeContext:
             raw = self.ints(i, attr)
         return None if raw is None else [self.normalize(int(a), rank) for a in raw]
 
-    def dims(self, i: int) -> Sequence[Dim] | SSAValue:
+    def dims(self, i: int) -> Sequence[Dim | None] | SSAValue:
         """Input i as a structural parameter: dims if known symbolically, else an i64 tensor."""
         return self.b.structural(self.b.cast(self[i], "i64"))
 

@@ -68,7 +68,7 @@ def schema_body(
 ) -> onnx.FunctionProto | None:
     """The body that the operator's schema defines at this opset, or None."""
     try:
-        schema = defs.get_schema(node.op_type, version, domain)
+        schema: Any = defs.get_schema(node.op_type, version, domain)
     except defs.SchemaError:
         return None
     if schema.has_function:

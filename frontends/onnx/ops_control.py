@@ -61,6 +61,12 @@ def unify(a: TensorType, b: TensorType, what: str) -> TensorType:
     return tensor(dims, element_type(a))
 
 
+def tensor_type(value: SSAValue) -> TensorType:
+    """The value's type, which is a tensor's."""
+    assert isinstance(value.type, TensorType)
+    return value.type
+
+
 def outside_only(c: NodeContext, type: TensorType) -> TensorType:
     """The type with dims forgotten whose symbols are local to a region."""
     known = c.b.scope.bound
@@ -90,7 +96,7 @@ def if_(c: NodeContext):
         condition = c.require_array(0, "condition")
         return run_inline(c, branches[0 if bool(np.ravel(condition)[0]) else 1], [])
     types = [
-        outside_only(c, unify(a.type, b.type, f"output {i}"))
+        outside_only(c, unify(tensor_type(a), tensor_type(b), f"output {i}"))
         for i, (a, b) in enumerate(zip(*results, strict=True))
     ]
     for block, values in zip(blocks, results, strict=True):
@@ -110,7 +116,7 @@ def loop(c: NodeContext):
     trips = c.b.cast(c.b.reshape(c[0], []), i64) if c.has(0) else None
     condition = c.b.reshape(c[1], []) if c.has(1) else None
     initial: list[SSAValue] = list(carried)
-    types = [v.type for v in initial]
+    types = [tensor_type(v) for v in initial]
     for _ in range(4):
         block = Block(arg_types=[tensor((), i64), *types])
         inputs = [block.args[0], None, *block.args[1:]]
@@ -121,7 +127,7 @@ def loop(c: NodeContext):
             discard(block)
             return _unrolled_loop(c, body, carried)
         new = [
-            outside_only(c, unify(t, r.type, f"carried value {i}"))
+            outside_only(c, unify(t, tensor_type(r), f"carried value {i}"))
             for i, (t, r) in enumerate(zip(types, results[1:], strict=False))
         ]
         named = [_name_dims(c, t) for t in new]
@@ -138,7 +144,7 @@ def loop(c: NodeContext):
     count = c.b.values.all_known(trips) if trips is not None and condition is None else None
     first = count[0] if count is not None and c.b.is_bound(count) else None
     for r in results[1 + n :]:
-        inner = outside_only(c, r.type)
+        inner = outside_only(c, tensor_type(r))
         outs.append(tensor((first, *shape_of(inner)), element_type(inner)))
     return c.b.build(
         graph.Loop,
@@ -210,7 +216,7 @@ def scan_of(
     back: Sequence[int],
 ) -> list[SSAValue]:
     trips = c.b.size(scanned[0], axes[0])
-    types = [s.type for s in states]
+    types = [tensor_type(s) for s in states]
     block = Block(arg_types=[tensor((), i64), *types])
     inside = c.b.in_block(block)
     inside.location = c.b.location
@@ -228,12 +234,13 @@ def scan_of(
     size = shape_of(scanned[0])[axes[0]]
     outs = [outside_only(c, t) for t in types]
     for r in results[n:]:
-        inner = outside_only(c, r.type)
+        inner = outside_only(c, tensor_type(r))
         outs.append(tensor((size, *shape_of(inner)), element_type(inner)))
     made = c.b.build(
         graph.Loop, trips, None, states, result_types=outs, regions=[Region(block)]
     ).results
-    finals, stacks = list(made[:n]), list(made[n:])
+    finals: list[SSAValue] = list(made[:n])
+    stacks: list[SSAValue] = list(made[n:])
     out_axes = c.attr("scan_output_axes", [0] * len(stacks))
     out_back = c.attr("scan_output_directions", [0] * len(stacks))
     for i, (axis, reverse) in enumerate(zip(out_axes, out_back, strict=True)):

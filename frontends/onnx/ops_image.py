@@ -13,7 +13,7 @@ from aicc.frontends.onnx.table import onnx_op
 from aicc.ir import graph
 from aicc.ir.dtypes import i64
 from aicc.ir.symbols import Dim
-from aicc.ir.types import element_type, shape_of
+from aicc.ir.types import element_type, shape_of, static_shape
 
 
 def _scaled(c: NodeContext, scales: list[float], axes: list[int]) -> list[int]:
@@ -80,7 +80,7 @@ def resize(c: NodeContext):
         if policy != "stretch":
             pick = min if policy == "not_larger" else max
             ratio = pick(s / d for s, d in zip(sizes, (c.shape()[a] for a in axes), strict=True))  # type: ignore[type-var]
-            sizes = [int(math.floor(ratio * c.shape()[a] + 0.5)) for a in axes]  # type: ignore
+            sizes = [math.floor(ratio * c.shape()[a] + 0.5) for a in axes]  # type: ignore
             scales = [ratio] * len(axes)
     return c.emit(
         graph.Resize,
@@ -174,8 +174,8 @@ def stft(c: NodeContext):
     window = c.optional(2)
     if c.has(3):
         size = c.ints(3, "frame_length")[0]
-    elif window is not None and isinstance(shape_of(window)[0], int):
-        size = int(shape_of(window)[0])
+    elif window is not None and (known := static_shape(window)) is not None:
+        size = known[0]
     else:
         raise ImportError_("the length of a frame must be known")
     if not isinstance(samples, int):

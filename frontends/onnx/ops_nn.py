@@ -524,7 +524,7 @@ def group_normalization(c: NodeContext):
 @onnx_op("GroupNormalization", until=21)
 def group_normalization_18(c: NodeContext):
     groups = c.attr("num_groups")
-    n, channels = c.shape()[:2]
+    channels = c.shape()[1]
     if not isinstance(channels, int):
         raise ImportError_("the number of channels must be known")
     each = channels // groups

@@ -81,7 +81,10 @@ class _Cell:
         self.c = c
         self.direction = c.attr("direction", "forward")
         self.directions = 2 if self.direction == "bidirectional" else 1
-        self.hidden = c.attr("hidden_size", None) or shape_of(c[2])[-1]
+        hidden = c.attr("hidden_size", None) or shape_of(c[2])[-1]
+        if not isinstance(hidden, int):
+            raise ImportError_("the hidden size must be known")
+        self.hidden: int = hidden
         self.batch_first = bool(c.attr("layout", 0))
         names = c.attr("activations", list(activations) * self.directions)
         alphas = list(c.attr("activation_alpha", []))
@@ -152,7 +155,7 @@ class _Cell:
             last = inside.emit(graph.Sub, inside.size(self.x, 0), inside.constant(1, i64))
             index = inside.emit(graph.Sub, last, index)
         now = inside.emit(graph.Gather, projected, index, axis=0)
-        old = list(block.args[1:])
+        old: list[SSAValue] = list(block.args[1:])
         new = step(inside, now, old)
         shown = new[0]
         if self.c.has(4):

@@ -14,7 +14,6 @@ from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import DType, dtype_from_torch
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, SymExpr
-from aicc.ir.types import Shape, element_type, rank_of, shape_of
 
 
 class TorchImportError(ValueError):
@@ -68,11 +67,13 @@ class CallContext:
 
     def promoted(self, *xs: Any) -> DType:
         """The dtype that torch computes an elementwise op in."""
-        values = []
+        values: list[Any] = []
         for a in self.node.args[: len(xs)]:
             values.append(a.meta["val"] if isinstance(a, Node) else a)
-        plain = [2 if isinstance(v, (torch.SymInt, int)) and not isinstance(v, bool) else v
-                 for v in values]  # fmt: skip
+        plain: list[Any] = [
+            2 if isinstance(v, (torch.SymInt, int)) and not isinstance(v, bool) else v
+            for v in values
+        ]
         if len(plain) == 1:
             return torch_dtype(plain[0].dtype)
         return torch_dtype(torch.result_type(plain[0], plain[1]))
@@ -98,14 +99,3 @@ def pair(value: int | Sequence[int], n: int) -> list[int]:
     """A per-dim parameter: one number stands for all."""
     values = [value] if isinstance(value, int) else list(value)
     return values * n if len(values) == 1 else values
-
-
-__all__ = [
-    "CallContext",
-    "Shape",
-    "TorchImportError",
-    "element_type",
-    "pair",
-    "rank_of",
-    "shape_of",
-]

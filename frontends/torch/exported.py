@@ -107,7 +107,9 @@ def _import_program(program: torch.export.ExportedProgram, ranges: Ranges) -> Mo
             constants[name] = held if held is not None else program.constants[spec.target]
             paths[name] = spec.target
         elif spec.kind == InputKind.CONSTANT_TENSOR:
-            constants[name] = program.constants[spec.target]  # type: ignore[index]
+            held = program.constants[str(spec.target)]
+            assert isinstance(held, torch.Tensor)
+            constants[name] = held
             paths[name] = str(spec.target)
         elif spec.kind == InputKind.USER_INPUT:
             names.append(name)

@@ -134,7 +134,7 @@ class FxImporter:
                 self.env[p] = d if isinstance(d, int) or d.symbols() <= scope.bound else arg
         for p in placeholders:
             if p.name in constants:
-                self.env[p] = self.weight(constants[p.name], self.paths.get(p.name, p.name))
+                self.env[p] = self.weight(constants[p.name], self.paths.get(p.name) or p.name)
             elif p.meta.get("val") is None:
                 self.env.setdefault(p, None)
         for node in self.gm.graph.nodes:
@@ -347,7 +347,7 @@ class FxImporter:
         made = iter(op.results)
         results = [next(made) if isinstance(v, torch.Tensor) else None for v in fakes]
         for r, v in zip(results, fakes, strict=True):
-            if r is not None:
+            if r is not None and v is not None:
                 self.adopt_one(r, v, node)
         return results if isinstance(val, (list, tuple)) else results[0]
 

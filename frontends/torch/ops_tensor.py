@@ -119,6 +119,7 @@ def as_strided(c: CallContext, x: SSAValue, size: Any, stride: Any, offset: Any 
     base = (offset or 0) - int(fake.storage_offset())
     index = np.full((), base, np.int64)
     for n, s in zip(sizes, stride, strict=True):
+        assert isinstance(n, int)
         index = index[..., None] + np.arange(n) * s
     return c.emit(graph.Gather, c.b.reshape(x, [-1]), c.b.constant(index.astype(np.int64)))
 

@@ -49,7 +49,7 @@ def is_any(d: DType) -> bool:
     return True
 
 
-_RULE_TEXT = {
+_RULE_TEXT: dict[Rule, str] = {
     is_float: "a float type",
     is_numeric: "an integer or float type",
     is_signed: "a signed integer or float type",

@@ -51,7 +51,7 @@ class MatMul(GraphOp):
     """Matrix product of the last two dims, batch dims broadcast as in NumPy. ONNX MatMul, aten.bmm.
 
     Both operands have rank ≥ 2. f16, bf16 and 8-bit floats accumulate in f32, integers in
-    `out_dtype` (for i8 usually i32), which is also the result's dtype (default: the left operand's).
+    `out_dtype` (for i8 usually i32), also the result's dtype (default: the left operand's).
     Integer operands may differ in sign.
     """
 
@@ -66,7 +66,7 @@ class MatMul(GraphOp):
         dtype = require_dtype(self, self.lhs, is_numeric, "the left operand")
         if not dtype.is_integer:
             require_same_dtype(self, self.lhs, self.rhs)
-        a, b = shape_of(self.lhs), shape_of(self.rhs)
+        a, b = list(shape_of(self.lhs)), list(shape_of(self.rhs))
         require(self, len(a) >= 2 and len(b) >= 2, "operands must have rank 2 or more")
         require(
             self,
@@ -74,7 +74,7 @@ class MatMul(GraphOp):
             f"{self.lhs.type} and {self.rhs.type} differ in the contracted dim",
         )
         try:
-            batch = broadcast_shapes(a[:-2], b[:-2])
+            batch = broadcast_shapes(tuple(a[:-2]), tuple(b[:-2]))
         except ValueError as e:
             require(self, False, str(e))
             raise

@@ -51,7 +51,7 @@ def _neutral(number: int, ints_only: bool = False) -> Folder:
     right = _neutral_right(number, ints_only)
 
     def fold(op: binary.BinaryOp) -> SSAValue | None:
-        if (found := right(op)) is not None and op.lhs.type == op.result.type:
+        if right(op) is not None and op.lhs.type == op.result.type:
             return op.lhs
         if ints_only and not element_type(op.lhs).is_integer:
             return None

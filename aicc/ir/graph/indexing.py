@@ -100,7 +100,7 @@ class GatherND(GraphOp):
         _index(self, self.indices)
         x, ix, b = shape_of(self.input), shape_of(self.indices), self.batch_dims
         require(self, len(ix) >= 1 and isinstance(ix[-1], int), "needs a static index depth")
-        depth = ix[-1]
+        depth = list(ix)[-1]
         assert isinstance(depth, int)
         require(self, 0 <= b < len(ix) and b + depth <= len(x), f"depth {depth} is too large")
         return [tensor(ix[:-1] + x[b + depth :], element_type(self.input))]
@@ -155,7 +155,7 @@ class ScatterND(_Scatter):
     def check_shapes(self) -> None:
         x, ix, up = shape_of(self.input), shape_of(self.indices), shape_of(self.updates)
         require(self, len(ix) >= 1 and isinstance(ix[-1], int), "needs a static index depth")
-        depth = ix[-1]
+        depth = list(ix)[-1]
         assert isinstance(depth, int)
         require(self, depth <= len(x), f"index depth {depth} is above rank {len(x)}")
         want = ix[:-1] + x[depth:]

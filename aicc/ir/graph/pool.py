@@ -37,7 +37,7 @@ class _PoolOp(GraphOp):
     ceil_mode: bool = param(bool, default=False)
 
     def pooled(self, x: Shape) -> Shape:
-        """The result's shape. With ceil_mode a last window may start in the input or low pad only."""
+        """The result's shape. With ceil_mode no window starts in the high padding."""
         n = len(x) - 2
         require(self, n >= 1, "the input must have rank 3 or more")
         require_lengths(self, n, kernel_shape=self.kernel_shape)

@@ -267,10 +267,8 @@ class Slice(GraphOp):
         if known is None or rank_of(self.input) != 1 or self.axes != (0,):
             return [known if self.axes == () else None]
         triple = [structural(self, p, values) for p in ("starts", "limits", "steps")]
-        picked = [t[0] if t else None for t in triple]
-        if not all(isinstance(v, int) for v in picked):
-            return [None]
-        return [known[slice(*picked)]]
+        picked = [t[0] for t in triple if t and isinstance(t[0], int)]
+        return [known[slice(*picked)] if len(picked) == 3 else None]
 
 
 @graph_op

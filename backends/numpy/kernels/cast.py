@@ -7,100 +7,87 @@ import math
 import numpy as np
 from ml_dtypes import finfo
 
-from aicc.backends.numpy.kernels.elementwise import is_narrow, wrap_narrow
+from aicc.backends.numpy.kernels.elementwise import is_narrow, is_sub_byte_int, wrap_narrow
 
 
-def _is_float8(dtype: np.dtype) -> bool:
-    return dtype.name.startswith("float8")
+def cast(
+    x: np.ndarray, *, to: np.dtype, saturate: bool = True, round_mode: str = "up"
+) -> np.ndarray:
+    """`x` as dtype `to`; `x` itself if it has it already. ONNX Cast, aten.to.
 
-
-def _is_sub_byte_int(dtype: np.dtype) -> bool:
-    return is_narrow(dtype) and "int" in dtype.name
-
-
-def cast(x: np.ndarray, *, to: np.dtype, saturate: bool = True, round_mode: str = "up"):
-    """`x` as dtype `to`; `x` itself if it has it already."""
+    Floats round to nearest even; `saturate` and `round_mode` concern 8-bit floats as in ONNX.
+    Floats become integers by truncation, NaN and what is out of range as the CPU's conversion has
+    it (on x86 the same as ONNX Runtime). Integers wrap. Anything but 0 is true.
+    """
     source = x.dtype
     if source == to:
         return x
-    if source == np.bool_ and is_narrow(to):
+    if not is_narrow(source):
+        if not is_narrow(to):
+            return x.astype(to)
+        if source == np.bool_:
+            return x.astype(np.uint8).astype(to)
+    elif is_sub_byte_int(source):
         x = x.astype(np.int8)
-        source = x.dtype
-    if to == np.bool_:
-        return x.astype(np.float32) != 0 if is_narrow(source) else x != 0
-    if to.name == "float8_e8m0fnu":
-        return to_e8m0(x.astype(np.float32), to, round_mode)
-    if _is_float8(to):
+    elif to == np.bool_ or to.kind in "iu" or to == np.float16 or is_narrow(to):
+        x = x.astype(np.float32)  # exact
+    if not is_narrow(to):
+        return x.astype(to)
+    if is_sub_byte_int(to):
+        if x.dtype.kind == "f":
+            x = x.astype(np.int32)
+        return wrap_narrow(x, to)
+    name = to.name
+    if name == "float8_e8m0fnu":
+        return to_e8m0(x, to, round_mode)
+    if name.startswith("float8"):
         return to_float8(x, to, saturate)
-    if _is_sub_byte_int(to):
-        if _is_sub_byte_int(source):
-            return wrap_narrow(x.astype(np.int16), to)
-        if source.kind in "iu":
-            return wrap_narrow(x, to)
-        return wrap_narrow(np.trunc(x.astype(np.float32)).astype(np.int32), to)
-    if is_narrow(source) and to != np.float32:
-        if _is_sub_byte_int(source):
-            return x.astype(np.int8).astype(to)
-        x = x.astype(np.float32)
-    if to.kind in "iu" and x.dtype.kind == "f":
-        return _float_to_int(x, to)
-    if to.name == "float4_e2m1fn" and x.dtype == np.float64:
-        x = x.astype(np.float32)
     return x.astype(to)
 
 
-def _float_to_int(x: np.ndarray, to: np.dtype) -> np.ndarray:
-    """Truncate toward zero; out of range wraps through int64 as on x86."""
-    if to.itemsize == 8:
-        return x.astype(to)
-    return x.astype(np.int64).astype(to)
-
-
 def to_float8(x: np.ndarray, to: np.dtype, saturate: bool) -> np.ndarray:
-    """Round to nearest even; beyond the largest finite value clamp, or give Inf or NaN.
+    """x as an 8-bit float, rounded to nearest even from its own precision.
 
-    ONNX Cast's table: without saturation E4M3 kinds and the UZ kinds give NaN, E5M2 gives Inf.
+    Beyond the largest finite value, infinity included, clamp with `saturate`; without, E5M2 gives
+    ±Inf and the kinds that have no infinity give NaN (the tables of ONNX Cast).
     """
-    wide = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
-    # ml_dtypes rounds through the source's own precision, so that no value rounds twice.
-    out = wide.astype(to)
+    if x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float32)
     if saturate:
-        limit = float(finfo(to).max)
-        back = out.astype(np.float32)
-        over = (wide > limit) | (np.isnan(back) & (wide > 0)) | (np.isinf(back) & (wide > 0))
-        under = (wide < -limit) | (np.isnan(back) & (wide < 0)) | (np.isinf(back) & (wide < 0))
-        keep_nan = np.isnan(wide)
-        out = np.where(over & ~keep_nan, np.array(limit, np.float32).astype(to), out)
-        out = np.where(under & ~keep_nan, np.array(-limit, np.float32).astype(to), out)
-    return out.astype(to)
+        limit = x.dtype.type(finfo(to).max)
+        x = np.minimum(np.maximum(x, -limit), limit)  # NaN stays
+    return np.asarray(x).astype(to)
 
 
 def to_e8m0(x: np.ndarray, to: np.dtype, round_mode: str) -> np.ndarray:
     """|x| as a power of two: the exponent rounded up, down, or to the nearest (ONNX Cast)."""
-    a = np.abs(x)
+    a = np.abs(x if x.dtype == np.float64 else x.astype(np.float32))
     mantissa, exponent = np.frexp(a)  # a = mantissa · 2^exponent, ½ ≤ mantissa < 1
-    down = exponent - 1
-    if round_mode == "down":
-        power = down
-    elif round_mode == "nearest":
-        power = down + (mantissa >= 0.75)
-    else:
-        power = down + (mantissa > 0.5)
-    bits = np.clip(power + 127, 0, 254).astype(np.uint8)
-    bits = np.where(a == 0, np.uint8(0), bits)
-    bits = np.where(np.isinf(a), np.uint8(254), bits)
-    bits = np.where(np.isnan(a), np.uint8(255), bits)
+    power = exponent - 1
+    if round_mode == "nearest":
+        power = power + (mantissa >= 0.75)
+    elif round_mode == "up":
+        power = power + (mantissa > 0.5)
+    bits = np.clip(power + 127, 0, 254)
+    bits = np.where(a == 0, 0, bits)
+    bits = np.where(np.isinf(a), 254, bits)
+    bits = np.where(np.isnan(a), 255, bits)
     return bits.astype(np.uint8).view(to)
 
 
 def bitcast(x: np.ndarray, *, to: np.dtype) -> np.ndarray:
-    """The same bits as another dtype of the same width."""
-    if x.dtype.itemsize == to.itemsize and not (_is_sub_byte_int(x.dtype) or _is_sub_byte_int(to)):
-        return np.ascontiguousarray(x).view(to).reshape(x.shape)
-    bits = 2 if "2" in to.name else 4
-    raw = np.ascontiguousarray(x).view(np.uint8) & ((1 << bits) - 1)
-    return wrap_narrow(raw.astype(np.int16), to).reshape(x.shape)
+    """The same bits as another dtype of the same width. ONNX BitCast, aten.view.dtype.
+
+    4- and 2-bit elements lie one in a byte, in its low bits; the high bits are cleared.
+    """
+    raw = np.ascontiguousarray(x)
+    if is_sub_byte_int(to) or to.name == "float4_e2m1fn":
+        raw = raw.view(np.uint8) & np.uint8(15 if "4" in to.name else 3)
+    elif to == np.bool_:
+        raw = raw.view(np.uint8) != 0
+    return raw.view(to).reshape(x.shape)
 
 
 def unit(dtype: np.dtype) -> float:
+    """The distance from 1 to the next larger value of a float dtype."""
     return math.ldexp(1.0, -finfo(dtype).nmant)

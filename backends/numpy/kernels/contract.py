@@ -189,7 +189,9 @@ def conv_transpose(
         ]
         out[(slice(None), slice(None), *index)] += columns[(slice(None), slice(None), *tap)]
     low = [max(p, 0) for p in pads[:n]]
-    out = out[(slice(None), slice(None), *(slice(a, a + s) for a, s in zip(low, out_size)))]
+    out = out[
+        (slice(None), slice(None), *(slice(a, a + s) for a, s in zip(low, out_size, strict=True)))
+    ]
     if any(p < 0 for p in pads[:n]):
         out = _pad_spatial(out, [*(max(-p, 0) for p in pads[:n]), *[0] * n])
         out = out[(slice(None), slice(None), *(slice(0, s) for s in out_size))]

@@ -85,11 +85,8 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 @in_blocks
 def silu(x: np.ndarray) -> np.ndarray:
-    """x · sigmoid(x), 0 at −∞. ONNX Swish (alpha = 1), aten.silu."""
-    out = x / (np.exp(-x) + x.dtype.type(1))
-    if np.isneginf(x.min()):
-        return np.where(np.isneginf(x), x.dtype.type(0), out)
-    return out
+    """x · sigmoid(x) = x / (1 + e^−x). ONNX Swish (alpha = 1), aten.silu."""
+    return x / (np.exp(-x) + x.dtype.type(1))
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -167,14 +164,12 @@ def pow_(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     kind, other = a.dtype.kind, b.dtype.kind
     if kind in "iu" and other in "iu":
         return _integer_power(a, b)
-    if a.size > 1 and b.size == 1 and b.ndim <= a.ndim and kind == "f":
+    if kind == "f" and b.size == 1 and b.ndim <= a.ndim:
         exponent = b.item()
         if exponent == 2:
-            return np.square(a).reshape(np.broadcast_shapes(a.shape, b.shape))
+            return np.square(a)
         if exponent == 3:
             return a * a * a
-        if exponent == 0.5:
-            return np.sqrt(a)
     if kind in "iu" or b.dtype != a.dtype:
         return np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
     return np.power(a, b)

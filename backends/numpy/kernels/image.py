@@ -63,7 +63,7 @@ def _axis_weights(
     reach = support * stretch
     if antialias and stretch > 1:
         first = np.floor(at - reach).astype(np.int64) + 1
-        taps = int(math.ceil(2 * reach)) + 1
+        taps = math.ceil(2 * reach) + 1
     else:
         first = np.floor(at).astype(np.int64) - (0 if mode == "linear" else 1)
         taps = 2 if mode == "linear" else 4
@@ -260,7 +260,7 @@ def roi_align(
         yy, xx = np.broadcast_arrays(yy, xx)
         corners = _bilinear(x[int(b)], yy, xx)
         if mode == "avg":
-            out[r] = sum(corners).sum((-1, -2)) / max(ny * nx, 1)
+            out[r] = np.add.reduce(corners).sum((-1, -2)) / max(ny * nx, 1)
         else:
             out[r] = np.max(np.stack(corners), axis=0).max((-1, -2))
     return out

@@ -50,7 +50,12 @@ def pad(
 ) -> np.ndarray:
     """Pad or (negative) crop both ends of each dim."""
     if any(p < 0 for p in (*low, *high)):
-        x = x[tuple(slice(max(-a, 0), d - max(-b, 0)) for a, b, d in zip(low, high, x.shape))]
+        x = x[
+            tuple(
+                slice(max(-a, 0), d - max(-b, 0))
+                for a, b, d in zip(low, high, x.shape, strict=True)
+            )
+        ]
         low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
     if not any(low) and not any(high):
         return x
