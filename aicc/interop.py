@@ -11,6 +11,8 @@ from aicc.ir.dtypes import dtype_from_torch, dtype_of
 def from_torch(t: torch.Tensor) -> np.ndarray:
     """The tensor's memory as an array; a copy only if it isn't on the CPU or is lazy."""
     t = t.detach()
+    if t._is_zerotensor():
+        t = torch.zeros_like(t, device="cpu").clone()
     if t.device.type != "cpu":
         t = t.cpu()
     if t.is_conj() or t.is_neg():

@@ -73,15 +73,11 @@ def aicc_backend(
 
         return compile_graph
 
-    training = torch.is_grad_enabled() and any(
-        isinstance(t, torch.Tensor) and t.requires_grad
-        for t in itertools.chain(example_inputs, gm.parameters())
-    )
     return aot_autograd(
         fw_compiler=compiler("forward"),
         bw_compiler=compiler("backward"),
         inference_compiler=compiler("inference"),
-        decompositions=decomposition_table(training),
+        decompositions=decomposition_table(),
         keep_inference_input_mutations=True,
     )(gm, example_inputs)
 
@@ -100,10 +96,11 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         importer = FxImporter(gm, from_torch, fallback=options.fallback == "eager")
         imported = importer.run()
     except TorchImportError as e:
-        raise CompileError(str(e)) from e
-    for name in sorted(set(imported.fallbacks) - _warned):
-        _warned.add(name)
-        warnings.warn(f"aicc has no '{name}': it runs eagerly in torch", stacklevel=2)
+        if options.fallback == "error":
+            raise CompileError(str(e)) from e
+        report_fallbacks([f"a whole graph ({e})"])
+        return gm
+    report_fallbacks(imported.fallbacks)
     observer = None
     if options.dump_ir is not None:
         observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
@@ -117,6 +114,13 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         custom_calls=torch_call,
     )
     return runner(imported, compiled)
+
+
+def report_fallbacks(names: Sequence[str]) -> None:
+    """Warn, once for each, of what runs eagerly in torch."""
+    for name in sorted(set(names) - _warned):
+        _warned.add(name)
+        warnings.warn(f"aicc can't compile '{name}': it runs eagerly in torch", stacklevel=2)
 
 
 def dump_to(folder: Path) -> Callable[..., None]:

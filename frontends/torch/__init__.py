@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselves into the table)
+    ops_attention,
     ops_elementwise,
     ops_nn,
     ops_reduce,

@@ -103,7 +103,7 @@ def _import_program(program: torch.export.ExportedProgram, ranges: Ranges) -> Mo
         name = spec.arg.name
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             assert spec.target is not None
-            held = program.state_dict.get(spec.target)
+            held: Any = program.state_dict.get(spec.target)
             constants[name] = held if held is not None else program.constants[spec.target]
             paths[name] = spec.target
         elif spec.kind == InputKind.CONSTANT_TENSOR:

@@ -85,6 +85,12 @@ for _name, _cls in _ROUNDING.items():
     _enter_rounding(_name, _cls)
 
 
+@aten("exp2")
+def exp2(c: CallContext, x: SSAValue):
+    x = c.tensor(x, c.dtype())
+    return c.emit(graph.Exp, c.emit(graph.Mul, x, c.scalar(math.log(2), x)))
+
+
 @aten("log2")
 def log2(c: CallContext, x: SSAValue):
     y = c.emit(graph.Log, c.tensor(x, c.dtype()))

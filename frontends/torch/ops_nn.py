@@ -180,15 +180,17 @@ def avg_pool(
     divisor: int | None = None,
 ):
     n = int(str(c.node.target).partition("avg_pool")[2][0])
-    if divisor is not None or not element_type(x).is_float:
+    if not element_type(x).is_float or (divisor is not None and ceil):
         return NotImplemented
     x, single = _batched(c, x, n)
     out = c.emit(
         graph.AvgPool,
         x,
-        count_include_pad=count_include_pad,
+        count_include_pad=count_include_pad or divisor is not None,
         **_pool(n, kernel, stride, padding, 1, ceil),
     )
+    if divisor is not None:
+        out = c.emit(graph.Mul, out, c.scalar(math.prod(pair(kernel, n)) / divisor, out))
     return c.b.squeeze(out, [0]) if single else out
 
 
@@ -329,34 +331,6 @@ def batch_norm(
     out = c.emit(graph.BatchNorm, x, weight, bias, mean, variance, epsilon=eps)
     empty = c.b.full([0], 0, stats)
     return [out, empty, empty]
-
-
-@aten("_scaled_dot_product_flash_attention_for_cpu")
-def flash_attention(
-    c: CallContext,
-    q: SSAValue,
-    k: SSAValue,
-    v: SSAValue,
-    dropout: float = 0.0,
-    causal: bool = False,
-    attn_mask: SSAValue | None = None,
-    scale: float | None = None,
-):
-    users = [u for u in c.node.users if len(u.args) > 1 and u.args[1] == 1 and u.users]
-    depth = shape_of(q)[3]
-    if users or dropout or not isinstance(depth, int):
-        return NotImplemented
-    out = c.emit(
-        graph.Attention,
-        q,
-        k,
-        v,
-        attn_mask,
-        scale=1 / math.sqrt(depth) if scale is None else scale,
-        causal="upper_left" if causal else "none",
-    )
-    lse = c.b.full(c.dims(1), 0, c.dtype(1))
-    return [out, lse]
 
 
 # ---------------------------------------------------------------------- resampling

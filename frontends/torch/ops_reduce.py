@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from xdsl.ir import SSAValue
@@ -41,6 +42,54 @@ def amax(c: CallContext, x: SSAValue, dim: Any = (), keepdim: bool = False):
 @aten("amin")
 def amin(c: CallContext, x: SSAValue, dim: Any = (), keepdim: bool = False):
     return _reduce(c, graph.ReduceMin, x, dim, keepdim)
+
+
+@aten("max", "min")
+def extreme(c: CallContext, x: SSAValue):
+    cls = graph.ReduceMax if "aten.max" in str(c.node.target) else graph.ReduceMin
+    return _reduce(c, cls, x, None, False)
+
+
+@aten("linalg_vector_norm")
+def vector_norm(
+    c: CallContext,
+    x: SSAValue,
+    order: float = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: Any = None,
+):
+    """(Σ |x|^p)^(1/p), its limits at ±∞, and the number of non-zeros for p = 0."""
+    if element_type(x).kind == "complex":
+        return NotImplemented
+    x = c.tensor(x, c.dtype())
+    size = c.emit(graph.Abs, x)
+    if abs(order) == math.inf:
+        return _reduce(c, graph.ReduceMax if order > 0 else graph.ReduceMin, size, dim, keepdim)
+    if order == 0:
+        counted = c.b.cast(c.emit(graph.Ne, x, c.scalar(0, x)), element_type(x))
+        return _reduce(c, graph.ReduceSum, counted, dim, keepdim)
+    if order == 1:
+        return _reduce(c, graph.ReduceSum, size, dim, keepdim)
+    if order == 2:
+        square = c.emit(graph.Mul, x, x)
+        return c.emit(graph.Sqrt, _reduce(c, graph.ReduceSum, square, dim, keepdim))
+    power = c.emit(graph.Pow, size, c.scalar(order, x))
+    total = _reduce(c, graph.ReduceSum, power, dim, keepdim)
+    return c.emit(graph.Pow, total, c.scalar(1 / order, x))
+
+
+def _arg_scan(cls: type[GraphOp]):
+    def importer(c: CallContext, x: SSAValue, dim: int):
+        if rank_of(x) == 0:
+            return [x, c.b.constant(0, i64)]
+        return c.b.build(cls, x, axis=c.axis(dim, rank_of(x))).results
+
+    return importer
+
+
+aten("cummax")(_arg_scan(graph.CumMax))
+aten("cummin")(_arg_scan(graph.CumMin))
 
 
 @aten("any", "any.dim", "any.dims")

@@ -108,6 +108,39 @@ def diagonal(c: CallContext, x: SSAValue, offset: int = 0, dim1: int = 0, dim2: 
     return c.b.transpose(picked, [*range(1, rank_of(picked)), 0])
 
 
+@aten("diagonal_scatter")
+def diagonal_scatter(
+    c: CallContext, x: SSAValue, src: SSAValue, offset: int = 0, dim1: int = 0, dim2: int = 1
+):
+    rank = rank_of(x)
+    a, b = dim1 % rank, dim2 % rank
+    order = [a, b, *(i for i in range(rank) if i not in (a, b))]
+    count = shape_of(src)[-1]
+    if not isinstance(count, int):
+        return NotImplemented
+    steps = np.arange(count)
+    index = np.stack([steps + max(-offset, 0), steps + max(offset, 0)], 1).astype(np.int64)
+    n = rank_of(src)
+    updates = c.b.transpose(c.b.cast(src, element_type(x)), [n - 1, *range(n - 1)])
+    out = c.emit(graph.ScatterND, c.b.transpose(x, order), c.b.constant(index), updates)
+    return c.b.transpose(out, [order.index(i) for i in range(rank)])
+
+
+@aten("unfold")
+def unfold(c: CallContext, x: SSAValue, dim: int, size: int, step: int):
+    if rank_of(x) == 0:
+        return NotImplemented
+    axis = dim % rank_of(x)
+    length = shape_of(x)[axis]
+    if not isinstance(length, int):
+        return NotImplemented
+    starts = np.arange((length - size) // step + 1) * step
+    index = (starts[:, None] + np.arange(size)).astype(np.int64)
+    out = c.emit(graph.Gather, x, c.b.constant(index), axis=axis)
+    order = [i for i in range(rank_of(out)) if i != axis + 1]
+    return c.b.transpose(out, [*order, axis + 1])
+
+
 @aten("as_strided")
 def as_strided(c: CallContext, x: SSAValue, size: Any, stride: Any, offset: Any = None):
     """Only of a contiguous tensor with known sizes: its elements by flat index."""

@@ -65,6 +65,10 @@ def outcome(fn, sample, with_grad):
     return out, grads
 
 
+AMBIGUOUS = ("topk", "kthvalue", "mode", "median", "nanmedian", "sort", "argsort", "msort")
+"""Ops that may give any of several indices where elements are equal: values are compared."""
+
+
 def grads_of(result):
     return [g for g in result[1] if g is not None]
 
@@ -72,6 +76,8 @@ def grads_of(result):
 def same(op_name, a, b, exact_values):
     ta, tb = tensors(a), tensors(b)
     assert len(ta) == len(tb)
+    if op_name in AMBIGUOUS and len(ta) == 2:
+        ta, tb = ta[:1], tb[:1]
     for x, y in zip(ta, tb, strict=True):
         assert x.dtype == y.dtype and x.shape == y.shape, f"{x.dtype}{x.shape} {y.dtype}{y.shape}"
         if exact_values:
@@ -114,14 +120,7 @@ def judge(op, sample, with_grad, fallbacks):
 @pytest.mark.parametrize("op", op_db, ids=lambda o: o.full_name)
 def test_op(op, monkeypatch):
     fallbacks: list[str] = []
-    compile_graph = backend.FxImporter.run
-
-    def record(self, *args, **kwargs):
-        found = compile_graph(self, *args, **kwargs)
-        fallbacks.extend(found.fallbacks)
-        return found
-
-    monkeypatch.setattr(backend.FxImporter, "run", record)
+    monkeypatch.setattr(backend, "report_fallbacks", fallbacks.extend)
     verdicts: dict[str, list[str]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
