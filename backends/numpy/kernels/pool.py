@@ -1,4 +1,8 @@
-"""Pooling over x[N, C, *S] and its gradients, vectorised over pixels."""
+"""Pooling over x[N, C, *S] and its gradients, vectorised over pixels.
+
+`pads` lists the low, then the high ends. With `ceil_mode` a last window may reach beyond the high
+padding, but none starts there (ONNX MaxPool and AveragePool from opset 19 on, and aten).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aicc.backends.numpy.kernels.contract import windows
 from aicc.backends.numpy.kernels.elementwise import is_low_float
+from aicc.backends.numpy.kernels.windows import ALL, tap_slices
+
+PLANE_BYTES = 1 << 19
+"""The planes pooled at once, so that what lies between two passes stays in the cache."""
 
 
 def _counts(
@@ -19,7 +26,7 @@ def _counts(
     dilations: Sequence[int],
     ceil_mode: bool,
 ) -> list[int]:
-    """Window positions along each dim; with ceil_mode none starts in the high padding."""
+    """The number of windows along each dim."""
     n = len(kernel)
     out = []
     for i in range(n):
@@ -27,7 +34,7 @@ def _counts(
         count = (-(-span // strides[i]) if ceil_mode else span // strides[i]) + 1
         if ceil_mode and (count - 1) * strides[i] >= size[i] + pads[i]:
             count -= 1
-        out.append(count)
+        out.append(max(count, 0))
     return out
 
 
@@ -40,16 +47,46 @@ def _padded(
     dilations: Sequence[int],
     counts: Sequence[int],
 ) -> np.ndarray:
-    """x with low padding, and high padding as far as the windows reach."""
+    """x with low padding, and high padding as far as the windows reach; x itself if that is none."""
     n = len(kernel)
     need = [(counts[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(n)]
     full = [max(need[i], x.shape[2 + i] + pads[i]) for i in range(n)]
-    if all(p == 0 for p in pads[:n]) and full == list(x.shape[2:]):
+    if not any(pads[:n]) and full == list(x.shape[2:]):
         return x
     out = np.full((*x.shape[:2], *full), value, x.dtype)
-    inner = [slice(pads[i], pads[i] + x.shape[2 + i]) for i in range(n)]
-    out[(slice(None), slice(None), *inner)] = x
+    out[(ALL, ALL, *(slice(pads[i], pads[i] + x.shape[2 + i]) for i in range(n)))] = x
     return out
+
+
+def _fold_windows(
+    fn: np.ufunc,
+    initial,
+    x: np.ndarray,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    counts: Sequence[int],
+) -> np.ndarray:
+    """Each window folded by `fn`, one dim after the other, some planes at a time."""
+    batch, channels, *size = x.shape
+    planes = x.reshape(1, batch * channels, *size)
+    out = np.empty((1, batch * channels, *counts), x.dtype)
+    at_once = max(1, PLANE_BYTES // max(math.prod(size) * x.itemsize, 1))
+    for p in range(0, batch * channels, at_once):
+        part = planes[:, p : p + at_once]
+        part = _padded(part, initial, kernel, strides, pads, dilations, counts)
+        for i, k in enumerate(kernel):
+            step, dilation = strides[i], dilations[i]
+            span = (counts[i] - 1) * step + 1
+            before = (ALL,) * (2 + i)
+            folded = part[(*before, slice(0, span, step))]
+            for t in range(1, k):
+                piece = part[(*before, slice(t * dilation, t * dilation + span, step))]
+                folded = fn(folded, piece, out=None if t == 1 else folded)
+            part = folded
+        out[:, p : p + at_once] = part
+    return out.reshape(batch, channels, *counts)
 
 
 def _lowest(dtype: np.dtype):
@@ -65,71 +102,101 @@ def max_pool(
     dilations: Sequence[int],
     ceil_mode: bool = False,
     with_indices: bool = True,
-):
-    """Maxima, and their flat indices in the plane of x (None unless `with_indices`)."""
-    n = len(kernel_shape)
-    counts = _counts(x.shape[2:], kernel_shape, strides, pads, dilations, ceil_mode)
-    padded = _padded(x, _lowest(x.dtype), kernel_shape, strides, pads, dilations, counts)
-    view = windows(padded, kernel_shape, strides, dilations)
-    view = view[(slice(None), slice(None), *(slice(0, c) for c in counts))]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The maximum of each window, and its flat index in the plane of x (None unless asked for).
+
+    Padding never wins; of equal elements the first does; NaN does. ONNX MaxPool,
+    aten.max_pool2d_with_indices.
+    """
+    if is_low_float(x.dtype):
+        values, at = max_pool(
+            x.astype(np.float32),
+            kernel_shape=kernel_shape,
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            ceil_mode=ceil_mode,
+            with_indices=with_indices,
+        )
+        return values.astype(x.dtype), at
+    size = x.shape[2:]
+    counts = _counts(size, kernel_shape, strides, pads, dilations, ceil_mode)
+    window = (kernel_shape, strides, pads, dilations, counts)
+    lowest = _lowest(x.dtype)
     if not with_indices:
-        taps = list(np.ndindex(*kernel_shape))
-        best = view[(..., *taps[0])].copy()
-        for tap in taps[1:]:
-            np.maximum(best, view[(..., *tap)], out=best)
-        return best, None
-    best = None
-    at = np.zeros(0)
-    for tap in np.ndindex(*kernel_shape):
-        value = view[(..., *tap)]
-        flat = _flat_positions(tap, counts, strides, pads, dilations, x.shape[2:])
-        if best is None:
-            best, at = value.copy(), np.broadcast_to(flat, value.shape).copy()
-            outside = _outside(tap, counts, strides, pads, dilations, x.shape[2:])
-            at[..., outside] = -1
-            continue
-        better = (value > best) | ((value != value) & (best == best))
-        better |= (at < 0) & ~_outside(tap, counts, strides, pads, dilations, x.shape[2:])
-        best[better] = value[better]
-        at[better] = np.broadcast_to(flat, value.shape)[better]
-    assert best is not None and n
-    return best, at.astype(np.int64, copy=False)
+        return _fold_windows(np.maximum, lowest, x, *window), None
+    best = _fold_windows(np.maximum, lowest, x, *window)
+    return best, _winners(x, best, lowest, *window)
 
 
-def _positions(tap, counts, strides, pads, dilations) -> list[np.ndarray]:
-    return [
-        np.arange(c) * s + t * d - p
-        for t, c, s, d, p in zip(tap, counts, strides, dilations, pads, strict=False)
-    ]
+def _winners(
+    x: np.ndarray,
+    best: np.ndarray,
+    lowest,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    counts: Sequence[int],
+) -> np.ndarray:
+    """The flat index, in the plane of x, of the first tap of each window that holds the maximum."""
+    size = x.shape[2:]
+    padded = _padded(x, lowest, kernel, strides, pads, dilations, counts)
+    taps = list(np.ndindex(*kernel))
+    has_nan = x.dtype.kind == "f" and bool(np.isnan(best).any())
+    may_tie_with_padding = padded is not x and bool((best == lowest).any())
+    # The first tap gets the largest rank, and the maximum of ranks needs no branch.
+    rank = np.zeros(best.shape, np.uint8 if len(taps) < 256 else np.int32)
+    for i, tap in enumerate(taps):
+        value = padded[tap_slices(tap, counts, strides, dilations)]
+        found = value == best
+        if has_nan:
+            found |= np.isnan(value)
+        if may_tie_with_padding:
+            found &= _inside(tap, size, strides, pads, dilations, counts)
+        np.maximum(rank, found.view(np.uint8) * rank.dtype.type(len(taps) - i), out=rank)
+    starts = [np.arange(c) * s - p for c, s, p in zip(counts, strides, pads, strict=False)]
+    shifts = [np.arange(k) * d for k, d in zip(kernel, dilations, strict=True)]
+    return _flat(shifts, size).reshape(-1)[::-1].take(rank - rank.dtype.type(1)) + _flat(
+        starts, size
+    )
 
 
-def _flat_positions(tap, counts, strides, pads, dilations, size) -> np.ndarray:
+def _inside(tap, size, strides, pads, dilations, counts) -> np.ndarray:
+    """Which windows [*O] meet x itself, not its padding, at a tap."""
+    inside = np.ones((), np.bool_)
+    for t, n, s, p, d, c in zip(tap, size, strides, pads, dilations, counts, strict=False):
+        at = np.arange(c) * s - p + t * d
+        inside = inside[..., None] & (at >= 0) & (at < n)
+    return inside
+
+
+def _flat(positions: Sequence[np.ndarray], size: Sequence[int]) -> np.ndarray:
+    """Row-major indices in a plane, from the positions along each dim."""
     flat = np.zeros((), np.int64)
-    for p, s in zip(_positions(tap, counts, strides, pads, dilations), size, strict=True):
+    for p, s in zip(positions, size, strict=True):
         flat = flat[..., None] * s + p
     return flat
 
 
-def _outside(tap, counts, strides, pads, dilations, size) -> np.ndarray:
-    out = np.zeros((), bool)
-    for p, s in zip(_positions(tap, counts, strides, pads, dilations), size, strict=True):
-        out = out[..., None] | (p < 0) | (p >= s)
-    return out
-
-
 def _window_counts(
-    size: Sequence[int], kernel, strides, pads, dilations, counts, count_include_pad: bool
+    size: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    counts: Sequence[int],
+    count_include_pad: bool,
 ) -> np.ndarray:
-    """How many elements each window's mean is over; ceil_mode's excess never counts."""
+    """How many elements each window's mean is over; what `ceil_mode` adds never counts."""
     n = len(kernel)
     total = np.ones((), np.int64)
     for i in range(n):
         start = np.arange(counts[i]) * strides[i] - pads[i]
         taps = start[:, None] + np.arange(kernel[i]) * dilations[i]
-        high = size[i] + (pads[n + i] if count_include_pad else 0)
         low = -pads[i] if count_include_pad else 0
-        inside = ((taps >= low) & (taps < high)).sum(1)
-        total = total[..., None] * inside
+        high = size[i] + (pads[n + i] if count_include_pad else 0)
+        total = total[..., None] * ((taps >= low) & (taps < high)).sum(1)
     return total
 
 
@@ -143,19 +210,16 @@ def avg_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> np.ndarray:
+    """The mean of each window. ONNX AveragePool, aten.avg_pool2d. 16-bit floats sum in float32."""
     dtype = x.dtype
     if is_low_float(dtype):
         x = x.astype(np.float32)
     size = x.shape[2:]
     counts = _counts(size, kernel_shape, strides, pads, dilations, ceil_mode)
-    padded = _padded(x, 0, kernel_shape, strides, pads, dilations, counts)
-    view = windows(padded, kernel_shape, strides, dilations)
-    view = view[(slice(None), slice(None), *(slice(0, c) for c in counts))]
-    total = np.zeros(view.shape[: 2 + len(kernel_shape)], x.dtype)
-    for tap in np.ndindex(*kernel_shape):
-        total += view[(..., *tap)]
-    n = _window_counts(size, kernel_shape, strides, pads, dilations, counts, count_include_pad)
-    return (total / n.astype(x.dtype)).astype(dtype, copy=False)
+    window = (kernel_shape, strides, pads, dilations, counts)
+    total = _fold_windows(np.add, 0, x, *window)
+    total /= _window_counts(size, *window, count_include_pad).astype(x.dtype)
+    return total.astype(dtype, copy=False)
 
 
 def avg_pool_grad(
@@ -169,12 +233,17 @@ def avg_pool_grad(
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> np.ndarray:
+    """The gradient of `avg_pool` by its input of spatial sizes `input_spatial`.
+
+    aten.avg_pool2d_backward. (`ceil_mode` shows in dy's shape.)
+    """
     dtype = dy.dtype
+    wide = dy.astype(np.float32) if is_low_float(dtype) else dy
     counts = dy.shape[2:]
     n = len(kernel_shape)
-    share = dy / _window_counts(
+    share = wide / _window_counts(
         input_spatial, kernel_shape, strides, pads, dilations, counts, count_include_pad
-    ).astype(np.float32 if is_low_float(dtype) else dtype)
+    ).astype(wide.dtype)
     full = [
         max(
             (counts[i] - 1) * strides[i] + (kernel_shape[i] - 1) * dilations[i] + 1,
@@ -182,23 +251,23 @@ def avg_pool_grad(
         )
         for i in range(n)
     ]
-    out = np.zeros((*dy.shape[:2], *full), share.dtype)
+    out = np.zeros((*dy.shape[:2], *full), wide.dtype)
     for tap in np.ndindex(*kernel_shape):
-        index = [
-            slice(t * d, t * d + (c - 1) * s + 1, s)
-            for t, d, c, s in zip(tap, dilations, counts, strides, strict=True)
-        ]
-        out[(slice(None), slice(None), *index)] += share
+        out[tap_slices(tap, counts, strides, dilations)] += share
     inner = [slice(p, p + s) for p, s in zip(pads, input_spatial, strict=False)]
-    return out[(slice(None), slice(None), *inner)].astype(dtype, copy=False)
+    return out[(ALL, ALL, *inner)].astype(dtype)
 
 
 def max_pool_grad(
     dy: np.ndarray, indices: np.ndarray, *, input_spatial: Sequence[int]
 ) -> np.ndarray:
+    """Each gradient added at its index in the channel's plane of sizes `input_spatial`.
+
+    aten.max_pool2d_with_indices_backward; also ONNX MaxUnpool.
+    """
     plane = math.prod(input_spatial)
     planes = dy.shape[0] * dy.shape[1]
-    base = (np.arange(planes) * plane).reshape(planes, 1)
-    flat = (indices.reshape(planes, -1) + base).reshape(-1)
-    total = np.bincount(flat, dy.reshape(-1).astype(np.float64), minlength=planes * plane)
+    flat = indices.reshape(planes, -1) + (np.arange(planes) * plane).reshape(planes, 1)
+    wide = dy.reshape(-1).astype(np.float64)
+    total = np.bincount(flat.reshape(-1), wide, minlength=planes * plane)
     return total.astype(dy.dtype).reshape(*dy.shape[:2], *input_spatial)

@@ -49,7 +49,7 @@ def pad(
     mode: str = "constant",
 ) -> np.ndarray:
     """Pad or (negative) crop both ends of each dim."""
-    if any(p < 0 for p in (*low, *high)):
+    if mode == "constant" and any(p < 0 for p in (*low, *high)):
         x = x[
             tuple(
                 slice(max(-a, 0), d - max(-b, 0))
