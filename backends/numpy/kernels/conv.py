@@ -41,9 +41,10 @@ def conv(
     groups: int = 1,
     out_dtype: np.dtype | None = None,
 ) -> np.ndarray:
-    """Convolution of x[N, C, *S] with w[M, C/groups, *K], plus bias[M]. ONNX Conv, aten.convolution.
+    """Convolution of x[N, C, *S] with w[M, C/groups, *K], plus bias[M].
 
-    16-bit floats accumulate in float32, integers exactly (then wrapped to `out_dtype`).
+    ONNX Conv, aten.convolution. 16-bit floats accumulate in float32, integers exactly (then wrapped
+    to `out_dtype`).
     """
     dtype = out_dtype or x.dtype
     if x.dtype.kind != "f" or x.dtype.itemsize < 4:

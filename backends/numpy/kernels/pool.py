@@ -47,7 +47,7 @@ def _padded(
     dilations: Sequence[int],
     counts: Sequence[int],
 ) -> np.ndarray:
-    """x with low padding, and high padding as far as the windows reach; x itself if that is none."""
+    """x with low padding, and high padding as far as the windows reach; x itself if none."""
     n = len(kernel)
     need = [(counts[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(n)]
     full = [max(need[i], x.shape[2 + i] + pads[i]) for i in range(n)]

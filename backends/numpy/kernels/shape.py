@@ -1,4 +1,4 @@
-"""Kernels that rearrange elements."""
+"""Kernels that rearrange elements. All but `concat` and `pad` give views where they can."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import numpy as np
 
 
 def reshape(x: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:
+    """x's elements in row-major order as `shape`, where one size may be −1. ONNX Reshape."""
     return x.reshape(shape)
 
 
 def expand(x: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:
-    """Two-way broadcast, a view (ONNX Expand)."""
-    target = np.broadcast_shapes(x.shape, tuple(shape))
-    return np.broadcast_to(x, target)
+    """x and `shape` broadcast against each other, a view. ONNX Expand, aten.expand."""
+    shape = tuple(shape)
+    if len(shape) < x.ndim or 1 in shape:
+        shape = np.broadcast_shapes(x.shape, shape)
+    return np.broadcast_to(x, shape)
 
 
 def transpose(x: np.ndarray, *, permutation: Sequence[int]) -> np.ndarray:
+    """Result dim i is x's dim `permutation[i]`, a view. ONNX Transpose, aten.permute."""
     return x.transpose(permutation)
 
 
 def concat(*xs: np.ndarray, axis: int) -> np.ndarray:
+    """xs joined along `axis`. ONNX Concat, aten.cat."""
     return np.concatenate(xs, axis)
 
 
@@ -33,7 +38,10 @@ def slice_(
     limits: Sequence[int],
     steps: Sequence[int],
 ) -> np.ndarray:
-    """A view ``x[start:limit:step]`` along each axis; a limit far below 0 means through index 0."""
+    """A view ``x[start:limit:step]`` along each axis. ONNX Slice, aten.slice.
+
+    A limit far below 0 with a negative step means through index 0.
+    """
     index: list[slice] = [slice(None)] * x.ndim
     for axis, start, limit, step in zip(axes, starts, limits, steps, strict=True):
         index[axis] = slice(start, limit, step)
@@ -48,32 +56,35 @@ def pad(
     high: Sequence[int],
     mode: str = "constant",
 ) -> np.ndarray:
-    """Pad or (negative) crop both ends of each dim."""
-    if mode == "constant" and any(p < 0 for p in (*low, *high)):
-        x = x[
-            tuple(
-                slice(max(-a, 0), d - max(-b, 0))
-                for a, b, d in zip(low, high, x.shape, strict=True)
-            )
-        ]
-        low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
+    """x with `low[i]` and `high[i]` elements added at the ends of dim i, or cropped where negative.
+
+    Modes: "constant" (`value`), "edge", "reflect" (without the edge), "wrap". The others than
+    "constant" crop first. ONNX Pad, aten.constant_pad_nd.
+    """
     if not any(low) and not any(high):
         return x
     if mode == "constant":
-        shape = tuple(d + a + b for d, a, b in zip(x.shape, low, high, strict=True))
-        out = np.full(shape, value, x.dtype)
-        out[tuple(slice(a, a + d) for a, d in zip(low, x.shape, strict=True))] = x
+        ends = list(zip(x.shape, low, high, strict=True))
+        out = np.full([d + a + b for d, a, b in ends], value, x.dtype)
+        part = x[tuple(slice(max(-a, 0), max(d + min(b, 0), 0)) for d, a, b in ends)]
+        starts = [max(a, 0) for a in low]
+        out[tuple(slice(a, a + d) for a, d in zip(starts, part.shape, strict=True))] = part
         return out
     for axis, (a, b) in enumerate(zip(low, high, strict=True)):
+        if a < 0 or b < 0:
+            kept = slice(max(-a, 0), x.shape[axis] + min(b, 0))
+            x = x[(*[slice(None)] * axis, kept)]
+            a, b = max(a, 0), max(b, 0)
         if a or b:
             x = x.take(_source_indices(x.shape[axis], a, b, mode), axis)
     return x
 
 
 def _source_indices(n: int, low: int, high: int, mode: str) -> np.ndarray:
-    at = np.arange(-low, n + high)
+    """Which of n elements stands at each place of the padded dim."""
     if n == 0:
         raise ValueError(f"an empty dim can't be padded with mode '{mode}'")
+    at = np.arange(-low, n + high)
     if mode == "edge":
         return np.clip(at, 0, n - 1)
     if mode == "wrap" or n == 1:
@@ -84,6 +95,7 @@ def _source_indices(n: int, low: int, high: int, mode: str) -> np.ndarray:
 
 
 def iota(*, shape: Sequence[int], axis: int = 0, dtype: np.dtype) -> np.ndarray:
+    """Each element's index along `axis`. ONNX Range and aten.arange are built from it."""
     line = np.arange(shape[axis], dtype=np.int64).astype(dtype)
     if len(shape) == 1:
         return line

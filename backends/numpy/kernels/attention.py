@@ -1,0 +1,116 @@
+"""Scaled dot-product attention, blocked so that the scores stay small."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aicc.backends.numpy.kernels.elementwise import is_low_float
+
+BLOCK = 1 << 20
+"""The most attention scores held at once."""
+
+CAUSAL_ROWS = 128
+"""The most queries of a block with a causal mask, as it computes no keys after its last query."""
+
+
+def _wide(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) if is_low_float(x.dtype) else x
+
+
+def attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    scale: float,
+    causal: str = "none",
+    softcap: float = 0.0,
+) -> np.ndarray:
+    """softmax(softcap(q kᵀ · scale) + mask) v for q[B, H, S, D], k[B, G, T, D], v[B, G, T, E].
+
+    H is a multiple of G: H/G query heads share a key head, whose keys are not repeated. `mask`
+    broadcasts to [B, H, S, T]: a boolean one keeps where true, another is added. `causal` hides
+    keys after the query, counted from the first ("upper_left") or last ("lower_right") position.
+    Rows with every key hidden, and rows without keys, give 0 (as aten.scaled_dot_product_attention
+    does). 16-bit floats are computed in float32. ONNX Attention.
+    """
+    batch, heads, length, depth = q.shape
+    groups, total = k.shape[1], k.shape[2]
+    share = heads // groups
+    dtype = np.dtype(np.float32) if is_low_float(q.dtype) else q.dtype
+    out = np.zeros((batch, groups, share, length, v.shape[3]), dtype)
+    offset = total - length if causal == "lower_right" else 0
+    masks = None
+    if mask is not None:
+        mask = np.broadcast_to(mask, (batch, heads, length, total))
+        masks = mask.reshape(batch, groups, share, length, total)
+    rows = max(1, min(length, BLOCK // max(share * total, 1)))
+    if causal != "none":
+        rows = min(rows, CAUSAL_ROWS)
+    at_once = max(1, BLOCK // max(share * rows * total, 1))
+    for b in range(batch):
+        for g in range(0, groups, at_once):
+            heads_of = slice(g, g + at_once)
+            keys, values = _wide(k[b, heads_of]).swapaxes(1, 2), _wide(v[b, heads_of])
+            queries = q[b].reshape(groups, share, length, depth)[heads_of]
+            queries = _wide(queries) * dtype.type(scale)
+            for start in range(0, length, rows):
+                stop = min(start + rows, length)
+                seen = total if causal == "none" else min(total, stop + offset)
+                if seen <= 0:
+                    continue
+                part = None if masks is None else masks[b, heads_of, :, start:stop, :seen]
+                future = None
+                if causal != "none" and seen > start + offset + 1:
+                    last = np.arange(start, stop)[:, None] + offset
+                    future = np.arange(seen) > last
+                out[b, heads_of, :, start:stop] = _attend(
+                    queries[:, :, start:stop],
+                    keys[..., :seen],
+                    values[:, :seen],
+                    part,
+                    future,
+                    softcap,
+                )
+    return out.reshape(batch, heads, length, v.shape[3]).astype(q.dtype, copy=False)
+
+
+def _attend(
+    q: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+    mask: np.ndarray | None,
+    future: np.ndarray | None,
+    softcap: float,
+) -> np.ndarray:
+    """One block: q[G, share, S, D] (scaled), keys[G, D, T], values[G, T, E], mask[G, share, S, T],
+    future[S, T].
+    """
+    groups, share, length, depth = q.shape
+    # The heads that share keys are rows of one product.
+    scores = np.matmul(q.reshape(groups, share * length, depth), keys)
+    scores = scores.reshape(groups, share, length, keys.shape[-1])
+    t = scores.dtype.type
+    if softcap:
+        scores /= t(softcap)
+        np.tanh(scores, out=scores)
+        scores *= t(softcap)
+    if mask is not None:
+        if mask.dtype == np.bool_:
+            np.copyto(scores, t(-np.inf), where=~mask)
+        else:
+            scores += _wide(mask)
+    if future is not None:
+        np.copyto(scores, t(-np.inf), where=future)
+    top = np.maximum.reduce(scores, axis=-1, keepdims=True, initial=-np.inf)
+    if mask is not None or future is not None:
+        top[np.isneginf(top)] = 0
+    scores -= top
+    np.exp(scores, out=scores)
+    norm = np.add.reduce(scores, axis=-1, keepdims=True)
+    norm[norm == 0] = 1
+    out = np.matmul(scores.reshape(groups, share * length, -1), values)
+    out = out.reshape(groups, share, length, values.shape[-1])
+    out /= norm
+    return out
