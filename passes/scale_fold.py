@@ -89,7 +89,7 @@ class ScaleIntoMatMul(RewritePattern):
             return
         new = weight.astype(np.float64) * array.reshape(-1).astype(np.float64)
         w = derived_constant(product.rhs, new.astype(weight.dtype))
-        rewriter.insert_op(w, InsertPoint.before(product))
+        rewriter.insert(w, InsertPoint.before(product))
         out = MatMul.make(
             product.lhs,
             w.result,

@@ -47,10 +47,10 @@ def scaled_convolution(
     total = total * factor + (0 if offset is None else offset)
     w = derived_constant(conv.weight, new_weight.astype(weight.dtype))
     operands: list[SSAValue | None] = [conv.input, w.result]
-    rewriter.insert_op(w, InsertPoint.before(conv))
+    rewriter.insert(w, InsertPoint.before(conv))
     if bias is not None or offset is not None:
         b = derived_constant(conv.bias or conv.weight, total.astype(weight.dtype))
-        rewriter.insert_op(b, InsertPoint.before(conv))
+        rewriter.insert(b, InsertPoint.before(conv))
         operands.append(b.result)
     new = type(conv).make(
         *operands,
@@ -59,5 +59,5 @@ def scaled_convolution(
         **conv.param_values(),
     )
     new.result.name_hint = conv.result.name_hint
-    rewriter.insert_op(new, InsertPoint.after(conv))
+    rewriter.insert(new, InsertPoint.after(conv))
     return new.result

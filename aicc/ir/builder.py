@@ -48,6 +48,13 @@ def name_location(name: str, inner: LocationAttr | None = None) -> LocationAttr:
     return NameLoc(StringAttr(name), inner if inner is not None else NoneAttr())
 
 
+def name_hint(name: str) -> str:
+    """A model's own name as the name of an SSA value: ``/block1/Conv_output_0`` keeps its words."""
+    words = "".join(c if c.isalnum() and c.isascii() else " " for c in name).split()
+    hint = "_".join(words)
+    return hint if hint[:1].isalpha() else f"v_{hint}"
+
+
 class SymbolScope:
     """The symbols of one function.
 
@@ -146,7 +153,10 @@ class GraphBuilder:
     def constant(self, value: Any, dtype: object = None, name: str | None = None) -> SSAValue:
         """A constant from an array or scalar; `dtype` as for `dtype_of`."""
         array = np.asarray(value, None if dtype is None else dtype_of(dtype).np)
-        return self.emit(graph.Constant, value=DenseAttr.make(array, name))
+        value = self.emit(graph.Constant, value=DenseAttr.make(array, name))
+        if name is not None:
+            value.name_hint = name_hint(name)
+        return value
 
     def scalar_like(self, value: float | int | bool, other: SSAValue) -> SSAValue:
         """A scalar constant of another value's dtype."""

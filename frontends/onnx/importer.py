@@ -21,7 +21,7 @@ from aicc.frontends.onnx.context import NodeContext, Optional_, Sequence_, onnx_
 from aicc.frontends.onnx.errors import ImportError_, NeedsValue, UnsupportedOps
 from aicc.frontends.onnx.table import find_importer
 from aicc.frontends.onnx.tensors import WeightReader
-from aicc.ir.builder import GraphBuilder, SymbolScope, name_location
+from aicc.ir.builder import GraphBuilder, SymbolScope, name_hint, name_location
 from aicc.ir.graph import Constant, ShapeOf
 from aicc.ir.module import finish_function, new_function, set_symbol_ranges
 from aicc.ir.symbols import Dim, sym
@@ -123,7 +123,9 @@ class GraphImporter:
             return
         with self.builder.at(name_location(self.path + init.name)):
             attr = self.state.weights.attribute(init)
-            self.scope[init.name] = self.builder.emit(Constant, value=attr)
+            value = self.builder.emit(Constant, value=attr)
+            value.name_hint = name_hint(init.name)
+            self.scope[init.name] = value
 
     def nodes(self, nodes: Sequence[onnx.NodeProto]) -> None:
         for i, node in enumerate(nodes):
@@ -167,8 +169,7 @@ class GraphImporter:
                 raise ImportError_(f"node '{node.name}' ({node.op_type}): no output {i} here")
             self.scope[name] = value
             if isinstance(value, SSAValue) and value.name_hint is None:
-                hint = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
-                value.name_hint = hint if hint[:1].isalpha() else f"v_{hint}"
+                value.name_hint = name_hint(name)
 
     def lower(self, node: onnx.NodeProto, inputs: list[Any], label: str) -> Any:
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -306,6 +307,7 @@ def import_model(
         importer.scope[name] = functions.constant_input(builder, name, value)
     for (name, _), arg in zip(signature, func.args, strict=True):
         importer.scope[name] = Optional_(arg) if name in optional_inputs else arg
+        arg.name_hint = name_hint(name)
         state.arguments[arg] = name
     results = importer.run(graph)
     if state.unsupported:

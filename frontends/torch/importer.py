@@ -19,8 +19,7 @@ from aicc.frontends.torch.context import CallContext, TorchImportError, torch_dt
 from aicc.frontends.torch.shapes import to_dim
 from aicc.frontends.torch.table import IMPORTERS
 from aicc.ir import graph
-from aicc.ir.builder import GraphBuilder, SymbolScope, name_location
-from aicc.ir.constants import DenseAttr
+from aicc.ir.builder import GraphBuilder, SymbolScope, name_hint, name_location
 from aicc.ir.dtypes import i64
 from aicc.ir.module import Ranges, finish_function, new_function, set_symbol_ranges
 from aicc.ir.symbols import SymExpr, floordiv, mod
@@ -127,6 +126,7 @@ class FxImporter:
                     scope.bound.add(str(d))
         self.builder = GraphBuilder(func.body.block, scope=scope)
         for i, (p, arg) in enumerate(zip(arguments, func.args, strict=True)):
+            arg.name_hint = name_hint(signature[i][0])
             self.env[p] = arg
             self.positions[p] = i
             if not isinstance(p.meta["val"], torch.Tensor):
@@ -173,7 +173,7 @@ class FxImporter:
 
     def weight(self, t: torch.Tensor, name: str) -> SSAValue:
         with self.builder.at(name_location(name)):
-            return self.builder.emit(graph.Constant, value=DenseAttr.make(self.to_array(t), name))
+            return self.builder.constant(self.to_array(t), name=name)
 
     # ------------------------------------------------------------------ nodes
 
@@ -189,7 +189,9 @@ class FxImporter:
             )
         elif node.op == "call_function":
             with self.builder.at(location_of(node)):
-                self.env[node] = self.call(node)
+                self.env[node] = value = self.call(node)
+                if isinstance(value, SSAValue) and value.name_hint is None:
+                    value.name_hint = name_hint(node.name)
         else:
             raise TorchImportError(f"'{node.name}': {node.op} nodes are not supported")
 

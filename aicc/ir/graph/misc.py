@@ -125,10 +125,10 @@ class Dequantize(_Quantization):
 
 
 class _Random(GraphOp):
-    """Random numbers from a counter-based generator (Philox, Salmon et al. 2011).
+    """Random numbers.
 
-    With a `seed` every run gives the same numbers; without one each run draws anew, so two such
-    ops are never the same.
+    With a `seed` every run gives the same numbers, those of the Mersenne Twister MT19937 as NumPy
+    seeds it; without one each run draws anew, so two such ops are never the same.
     """
 
     traits = traits_def()
