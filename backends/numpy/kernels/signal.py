@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from aicc.backends.numpy.kernels.elementwise import is_low_float
 
 
 def dft(
-    x: np.ndarray, *, axis: int, length, inverse: bool = False, onesided: bool = False
+    x: np.ndarray,
+    *,
+    axis: int,
+    length: Sequence[int],
+    inverse: bool = False,
+    onesided: bool = False,
 ) -> np.ndarray:
-    """x[..., 1|2] with real and imaginary part last; gives the same, or a real signal."""
+    """The transform of x[..., 1 or 2] along `axis`, cropped or zero-padded to length[0].
+
+    The last dim is real, or real and imaginary part. `onesided` keeps the first n/2 + 1 bins, or
+    with `inverse` takes them and gives a real signal [..., 1]. ONNX DFT, aten.fft_fft.
+    """
     wide = x.astype(np.float32) if is_low_float(x.dtype) else x
     n = length[0]
-    signal = wide[..., 0] if x.shape[-1] == 1 else wide[..., 0] + 1j * wide[..., 1]
+    real = x.shape[-1] == 1
+    if real:
+        signal = wide[..., 0]
+    else:
+        signal = np.ascontiguousarray(wide).view(np.result_type(wide, 1j))[..., 0]
     if inverse and onesided:
         return np.fft.irfft(signal, n, axis)[..., None].astype(x.dtype)
     if inverse:
         out = np.fft.ifft(signal, n, axis)
+    elif onesided and real:
+        out = np.fft.rfft(signal, n, axis)
     else:
         out = np.fft.fft(signal, n, axis)
         if onesided:
