@@ -221,8 +221,11 @@ def compile(
     if verify_each:
         example = None if isinstance(inputs, Mapping) or imported.specialized else inputs
         VerifyEach(chosen, example).attach(manager, module)
-    manager.run(module)
-    program = chosen.load(module, owned_outputs)
+    try:
+        manager.run(module)
+        program = chosen.load(module, owned_outputs)
+    except (ValueError, RuntimeError) as e:
+        raise CompileError(str(e)) from e
 
     def respecialize(given: Inputs) -> CompiledModel:
         return compile(model, given, target=target, dims=dims, pipeline=pipeline)

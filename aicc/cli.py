@@ -254,7 +254,7 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(141)
-    except (MemoryError, OSError) as e:
+    except (MemoryError, OSError, ValueError) as e:
         if _state["debug"]:
             raise
         print(f"aicc: error: {e or type(e).__name__}", file=sys.stderr)

@@ -13,6 +13,7 @@ from xdsl.utils.exceptions import ParseError, VerifyException
 from aicc.api import Observer
 from aicc.errors import CompileError
 from aicc.ir.asm import named_constants, parse_module, print_module
+from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import CompileContext
 from aicc.pipeline import PassManager, parse_pipeline
 from aicc.targets import backend
@@ -29,13 +30,16 @@ def observers(dump_ir: Path | None, print_after: str | None, show: Show | None) 
     if dump_ir is not None:
         dump_ir.mkdir(parents=True, exist_ok=True)
 
+    weights: dict[str, DenseAttr] = {}
+
     def observe(name: str, number: int, total: int, module: ModuleOp) -> None:
         if show is not None:
             show(name, number, total)
         if dump_ir is not None:
             (dump_ir / f"{number:02d}-{name}.mlir").write_text(print_module(module))
-            if number == total:
-                save_weights(named_constants(module), dump_ir / "model.safetensors")
+            weights.update(named_constants(module))
+            if number in (0, total):
+                save_weights(weights, dump_ir / "model.safetensors")
         if print_after in (name, "all"):
             print(f"// -----// IR after {name} //----- //")
             print(print_module(module, locations=False), end="")
@@ -65,8 +69,6 @@ def run_passes(
     except RecursionError:
         raise CompileError(f"{name}: nested too deeply") from None
     manager = PassManager(parse_pipeline(passes), context)
-    if verify_each:
-        VerifyEach(chosen).attach(manager, module)
     out: list[str] = []
     if print_after_all:
         manager.after.append(
@@ -74,7 +76,12 @@ def run_passes(
                 f"// -----// IR after {p.name} //----- //\n{print_module(m, locations)}"
             )
         )
-    manager.run(module)
+    try:
+        if verify_each:
+            VerifyEach(chosen).attach(manager, module)
+        manager.run(module)
+    except (ValueError, RuntimeError) as e:
+        raise CompileError(f"{name}: {e}") from e
     if timing:
         total = sum(r.seconds for r in manager.records)
         print("  seconds  share  pass", file=sys.stderr)
