@@ -85,7 +85,7 @@ class CompiledModel:
         """Run on NumPy arrays in the order of the inputs; a list of arrays."""
         try:
             return self._program(*arrays)
-        except ValueError as e:
+        except (ValueError, RuntimeError) as e:
             raise InputError(str(e)) from e
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType, UnknownLoc
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -34,23 +34,44 @@ CustomCalls = Callable[[str, str], Callable[..., Sequence[np.ndarray]]]
 """Finds the callee of a custom_call by target and payload."""
 
 
+SOURCE_NAME = "<aicc program>"
+
+
 class Executable:
     """A compiled function: call it with arrays, get a list of arrays.
 
     Raises ValueError where an argument doesn't fit the declared type, RunError where an op fails.
     """
 
-    def __init__(self, source: str, run: Callable[..., tuple], func: FuncOp):
+    def __init__(
+        self, source: str, run: Callable[..., tuple], func: FuncOp, labels: Mapping[int, str]
+    ):
         self.source = source
         self._run = run
+        self._labels = labels
         self.input_names = input_names(func)
         self.output_names = output_names(func)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         if len(inputs) != len(self.input_names):
             raise ValueError(f"expected {len(self.input_names)} inputs, got {len(inputs)}")
-        with np.errstate(all="ignore"):
-            return [np.asarray(r) for r in self._run(*inputs)]
+        try:
+            with np.errstate(all="ignore"):
+                return [np.asarray(r) for r in self._run(*inputs)]
+        except (ArithmeticError, IndexError, MemoryError, TypeError, ValueError) as e:
+            label = self._label_of(e)
+            if label is None:
+                raise
+            raise RunError(f"{label}: {e}") from e
+
+    def _label_of(self, error: Exception) -> str | None:
+        """The op whose line in the generated code the error came through."""
+        tb, found = error.__traceback__, None
+        while tb is not None:
+            if tb.tb_frame.f_code.co_filename == SOURCE_NAME:
+                found = self._labels.get(tb.tb_lineno, found)
+            tb = tb.tb_next
+        return found
 
 
 class _Emitter:
@@ -58,6 +79,7 @@ class _Emitter:
 
     def __init__(self, custom_calls: CustomCalls | None, owned_outputs: bool):
         self.lines: list[str] = []
+        self.labels: dict[int, str] = {}
         self.globals: dict[str, Any] = {
             "np": np,
             "as_ints": as_ints,
@@ -171,7 +193,10 @@ class _Emitter:
             if isinstance(op, (ReturnOp, graph.Yield)):
                 ends(op, depth)
                 return
+            first = len(self.lines) + 1
             self.op(op, depth)
+            for number in range(first, len(self.lines) + 1):
+                self.labels.setdefault(number, label_of(op))
             dead = [self.names[v] for v in last_uses.get(op, ()) if v in self.names]
             if dead:
                 self.line(depth, f"del {', '.join(dead)}")
@@ -285,6 +310,13 @@ def _identifier(name: str) -> str:
     )
 
 
+def label_of(op: Operation) -> str:
+    """The op's name, and its place in the source model where it has one."""
+    if isinstance(op.location, UnknownLoc):
+        return op.name
+    return f"{op.name} at {op.location}"
+
+
 def alias_root(value: SSAValue) -> SSAValue:
     """The value whose memory a value may share, through ops that give views."""
     while isinstance(owner := value.owner, Operation):
@@ -338,9 +370,10 @@ def compile_module(
         emitter.function(func, module)
         emitter.line(0, "")
     source = "\n".join(emitter.lines)
-    code = compile(source, f"<aicc {function}>", "exec")
+    code = compile(source, SOURCE_NAME, "exec")
     exec(code, emitter.globals)
-    return Executable(source, emitter.globals[_identifier(function)], found[function])
+    run = emitter.globals[_identifier(function)]
+    return Executable(source, run, found[function], emitter.labels)
 
 
 __all__ = ["Executable", "SymExpr", "compile_module", "return_of"]
