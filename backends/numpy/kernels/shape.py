@@ -58,8 +58,8 @@ def pad(
 ) -> np.ndarray:
     """x with `low[i]` and `high[i]` elements added at the ends of dim i, or cropped where negative.
 
-    Modes: "constant" (`value`), "edge", "reflect" (without the edge), "wrap". The others than
-    "constant" crop first. ONNX Pad, aten.constant_pad_nd.
+    Modes: "constant" (`value`), "edge", "reflect" (without the edge), "wrap": what they add comes
+    from the whole of x, cropped parts included. ONNX Pad, aten.constant_pad_nd.
     """
     if not any(low) and not any(high):
         return x
@@ -71,10 +71,6 @@ def pad(
         out[tuple(slice(a, a + d) for a, d in zip(starts, part.shape, strict=True))] = part
         return out
     for axis, (a, b) in enumerate(zip(low, high, strict=True)):
-        if a < 0 or b < 0:
-            kept = slice(max(-a, 0), x.shape[axis] + min(b, 0))
-            x = x[(*[slice(None)] * axis, kept)]
-            a, b = max(a, 0), max(b, 0)
         if a or b:
             x = x.take(_source_indices(x.shape[axis], a, b, mode), axis)
     return x
