@@ -99,20 +99,14 @@ def _import_program(program: torch.export.ExportedProgram, ranges: Ranges) -> Mo
     constants: dict[str, torch.Tensor] = {}
     names: list[str] = []
     paths: dict[str, str] = {}
+    held: dict[str, Any] = {**program.constants, **program.state_dict}
     for spec in signature.input_specs:
-        name = spec.arg.name
-        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-            assert spec.target is not None
-            held: Any = program.state_dict.get(spec.target)
-            constants[name] = held if held is not None else program.constants[spec.target]
-            paths[name] = spec.target
-        elif spec.kind == InputKind.CONSTANT_TENSOR:
-            held = program.constants[str(spec.target)]
-            assert isinstance(held, torch.Tensor)
-            constants[name] = held
-            paths[name] = str(spec.target)
-        elif spec.kind == InputKind.USER_INPUT:
+        name, target = spec.arg.name, spec.target
+        if spec.kind == InputKind.USER_INPUT:
             names.append(name)
+        elif isinstance(target, str) and isinstance(held.get(target), torch.Tensor):
+            constants[name] = held[target]
+            paths[name] = target
     mutated = [s for s in signature.output_specs if s.kind == OutputKind.BUFFER_MUTATION]
     if mutated:
         raise TorchImportError(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.rewriter import InsertPoint, Rewriter
 
 import aicc
 from aicc.errors import CompileError, InputError
@@ -100,7 +101,7 @@ class Broken(DeadCodeElimination):
         for inner in op.walk():
             if isinstance(inner, graph.Exp):
                 new = graph.Neg.make(inner.input, location=inner.location)
-                inner.parent_block().insert_op_before(new, inner)
+                Rewriter.insert_op(new, InsertPoint.before(inner))
                 inner.result.replace_all_uses_with(new.result)
                 inner.detach()
                 inner.erase()
