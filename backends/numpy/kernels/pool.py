@@ -157,9 +157,10 @@ def _winners(
         np.maximum(rank, found.view(np.uint8) * rank.dtype.type(len(taps) - i), out=rank)
     starts = [np.arange(c) * s - p for c, s, p in zip(counts, strides, pads, strict=False)]
     shifts = [np.arange(k) * d for k, d in zip(kernel, dilations, strict=True)]
-    return _flat(shifts, size).reshape(-1)[::-1].take(rank - rank.dtype.type(1)) + _flat(
-        starts, size
-    )
+    np.maximum(rank, 1, out=rank)  # a window that meets nothing but padding
+    offsets = _flat(shifts, size).reshape(-1)[::-1]
+    at = offsets.take(rank - rank.dtype.type(1)) + _flat(starts, size)
+    return np.clip(at, 0, math.prod(size) - 1) if may_tie_with_padding else at
 
 
 def _inside(tap, size, strides, pads, dilations, counts) -> np.ndarray:
