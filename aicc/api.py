@@ -214,7 +214,7 @@ def compile(
     module.verify()
     original = module.clone()
     context = CompileContext(evaluator=chosen, target=chosen.description)
-    manager = PassManager(passes, context)
+    manager = PassManager(passes, context, verify_ir_each=verify_each)
     if observer is not None:
         observer("import", 0, len(passes), module)
         manager.after.append(lambda i, p, m: observer(p.name, i + 1, len(passes), m))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -55,7 +56,7 @@ def looping_model() -> onnx.ModelProto:
             value("term", TensorProto.FLOAT, ["k"]),
         ],
     )
-    branches = {
+    branches: dict[str, Any] = {
         f"{name}_branch": helper.make_graph(
             [helper.make_node(op, ["sum"], [name])], name, [], [value(name, 1, ["k"])]
         )
@@ -85,7 +86,7 @@ def test_control_flow(n, sign):
     want = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
     for got in (model(*feeds.values()), interpret(model.module, list(feeds.values()))):
         for a, b in zip(got, want, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6)
+            np.testing.assert_allclose(a, np.asarray(b), rtol=1e-6)
 
 
 def test_a_failing_op_is_named():
