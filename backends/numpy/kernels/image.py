@@ -19,6 +19,8 @@ def _coordinates(
         return i / scale
     if mode == "align_corners":
         length = scale * in_size  # not rounded, so that scales keep their meaning
+        if abs(length - out_size) < 1e-6:
+            length = out_size
         return i * (in_size - 1) / (length - 1) if length != 1 else np.zeros(out_size)
     if mode == "pytorch_half_pixel":
         return (i + 0.5) / scale - 0.5 if out_size > 1 else np.zeros(out_size)
