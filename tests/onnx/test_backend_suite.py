@@ -1,8 +1,8 @@
 """ONNX's own backend suite through `aicc.compile`, with the suite's tolerances.
 
 The cases are those of ``onnx.backend.test``, the comparison is its runner's. The default run takes
-a slice; ``-m onnx_suite`` runs all of it. The nine light models run with the inputs and the expected
-outputs that ship with them.
+a slice; ``-m onnx_suite`` runs all of it. The nine light models run with the inputs and the
+expected outputs that ship with them.
 """
 
 from __future__ import annotations
