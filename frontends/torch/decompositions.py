@@ -26,4 +26,19 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         if isinstance(op, torch._ops.OpOverload) and fn.__module__ == written.__name__:
             table.setdefault(op, fn)
     kept = set(IMPORTERS) | _NEVER
-    return {op: fn for op, fn in table.items() if op_name(op) not in kept}
+    return {
+        op: _for_floats(fn) if op_name(op).startswith("linspace.") else fn
+        for op, fn in table.items()
+        if op_name(op) not in kept
+    }
+
+
+def _for_floats(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` for float results only: truncated to integers its rounding differs from the op's."""
+
+    def decompose(*args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> Any:
+        if dtype is not None and not dtype.is_floating_point:
+            return NotImplemented
+        return fn(*args, dtype=dtype, **kwargs)
+
+    return decompose
