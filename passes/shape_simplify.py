@@ -43,8 +43,8 @@ def _simplify(func: FuncOp) -> None:
     for op in list(func.walk()):
         if not isinstance(op, GraphOp) or isinstance(op, (Constant, ShapeExpr, Yield)):
             continue
-        _bind_parameters(op, values, bound)
         _sharpen(op, values, bound)
+        _bind_parameters(op, values, bound)
         for result in op.results:
             if result.first_use is not None and is_candidate(result):
                 _materialize(op, result, values, bound)
