@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,10 @@ def cold(model_name: str, system: str) -> dict[str, Any]:
     with torch.no_grad():
         expected = model(*example)
         start = time.perf_counter()
-        options = {"fallback": "error"} if system == "aicc" else None
-        compiled = torch.compile(model, backend=system, options=options)
+        options: dict[str, str | int | bool | Callable] = {"fallback": "error"}
+        compiled = torch.compile(
+            model, backend=system, options=options if system == "aicc" else None
+        )
         got = compiled(*example)
         first = time.perf_counter() - start
         again = [harness.timed(lambda: compiled(*example)) for _ in range(5)]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, fresh processes, and results with their machine."""
+"""What the benchmarks share: interleaved timing, fresh processes, results with their machine."""
 
 from __future__ import annotations
 

@@ -133,13 +133,11 @@ def light(name: str) -> Path:
         weights.append(numpy_helper.from_array(array.astype(np.float32), node.output[0]))
     kept = [i for n, i in known.items() if n not in shapes]
     inputs = [i for i in graph.input if i.name not in shapes]
-    for field, items in (
-        (graph.node, nodes),
-        (graph.initializer, [*kept, *weights]),
-        (graph.input, inputs),
-    ):
-        del field[:]
-        field.extend(items)
+    for field in ("node", "initializer", "input"):
+        graph.ClearField(field)
+    graph.node.extend(nodes)
+    graph.initializer.extend([*kept, *weights])
+    graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)  # from 4 on initializers need be no inputs
     onnx.save(model, path)
     return path

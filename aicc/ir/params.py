@@ -28,7 +28,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from aicc.ir.constants import DenseAttr
+from aicc.ir.constants import DenseAttr, repr_float
 from aicc.ir.dtypes import DType, dtype_of
 from aicc.ir.symbols import SymExpr
 from aicc.ir.text import raw_group, split_top_level
@@ -52,7 +52,7 @@ def format_float(value: float) -> str:
         return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return repr(value)
+    return repr_float(repr(value))
 
 
 def _parse_float_text(text: str) -> float:

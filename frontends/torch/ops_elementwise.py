@@ -44,10 +44,21 @@ _UNARY: dict[str, type[GraphOp]] = {
 _SAME_TYPE: dict[str, type[GraphOp]] = {
     "abs": graph.Abs,
     "neg": graph.Neg,
-    "sign": graph.Sign,
     "relu": graph.Relu,
     "bitwise_not": graph.Not,
 }
+
+
+@aten("sign")
+def sign(c: CallContext, x: SSAValue):
+    """torch.sign gives 0 for NaN, where ONNX and NumPy give NaN."""
+    if element_type(x) == i1:
+        return x
+    y = c.emit(graph.Sign, x)
+    if not element_type(x).is_float:
+        return y
+    return c.emit(graph.Select, c.emit(graph.IsNaN, x), c.scalar(0, x), y)
+
 
 _ROUNDING: dict[str, type[GraphOp]] = {
     "ceil": graph.Ceil,
