@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselves into the table)
     ops_attention,
+    ops_complex,
+    ops_distance,
     ops_elementwise,
+    ops_index,
     ops_nn,
     ops_reduce,
     ops_tensor,

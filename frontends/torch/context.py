@@ -83,6 +83,8 @@ class CallContext:
 
     def axes(self, dim: Any, rank: int) -> list[int]:
         """Normalised axes; all of them for None or an empty list."""
+        if not rank:
+            return []
         if dim is None or (isinstance(dim, (list, tuple)) and not dim):
             return list(range(rank))
         dims = [dim] if isinstance(dim, int) else list(dim)

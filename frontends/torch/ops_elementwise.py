@@ -9,9 +9,10 @@ import torch
 from xdsl.ir import SSAValue
 
 from aicc.frontends.torch.context import CallContext, torch_dtype
+from aicc.frontends.torch.ops_complex import complex_parts
 from aicc.frontends.torch.table import aten
 from aicc.ir import graph
-from aicc.ir.dtypes import i1
+from aicc.ir.dtypes import dtype_of, i1
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type
 
@@ -42,11 +43,19 @@ _UNARY: dict[str, type[GraphOp]] = {
 """Operators that promote integers to float."""
 
 _SAME_TYPE: dict[str, type[GraphOp]] = {
-    "abs": graph.Abs,
     "neg": graph.Neg,
     "relu": graph.Relu,
     "bitwise_not": graph.Not,
 }
+
+
+@aten("abs")
+def abs_(c: CallContext, x: SSAValue):
+    if element_type(x) == i1:
+        return x
+    if element_type(x).kind == "complex":
+        return _length(c, *complex_parts(c, x))
+    return c.emit(graph.Abs, x)
 
 
 @aten("sign")
@@ -188,7 +197,6 @@ for _name, _overloads, _cls in (
     ("remainder", _TENSOR_OR_SCALAR, graph.Mod),
     ("maximum", ("",), graph.Max),
     ("minimum", ("",), graph.Min),
-    ("atan2", ("",), graph.Atan2),
     ("eq", _TENSOR_OR_SCALAR, graph.Eq),
     ("ne", _TENSOR_OR_SCALAR, graph.Ne),
     ("lt", _TENSOR_OR_SCALAR, graph.Lt),
@@ -200,6 +208,72 @@ for _name, _overloads, _cls in (
     ("bitwise_xor", _TENSOR_OR_SCALAR, graph.Xor),
 ):
     _enter_promoted(_name, _overloads, _cls)
+
+
+@aten("atan2")
+def atan2(c: CallContext, y: SSAValue, x: SSAValue):
+    return c.emit(graph.Atan2, c.tensor(y, c.dtype()), c.tensor(x, c.dtype()))
+
+
+def _sign_bit(c: CallContext, x: SSAValue) -> SSAValue:
+    """Whether the sign bit is set: also that of −0 and of a NaN."""
+    dtype = element_type(x)
+    if dtype.is_float:
+        x = c.emit(graph.Bitcast, x, to=dtype_of(f"i{dtype.bits}"))
+    return c.emit(graph.Lt, x, c.scalar(0, x))
+
+
+@aten("signbit")
+def signbit(c: CallContext, x: SSAValue):
+    return c.b.full(c.dims(), False, i1) if element_type(x) == i1 else _sign_bit(c, x)
+
+
+@aten("copysign.Tensor", "copysign.Scalar")
+def copysign(c: CallContext, a: SSAValue, b: Any):
+    size = c.emit(graph.Abs, c.tensor(a, c.dtype()))
+    other = c.tensor(b, c.dtype())
+    return c.emit(graph.Select, _sign_bit(c, other), c.emit(graph.Neg, size), size)
+
+
+@aten("hypot")
+def hypot(c: CallContext, a: SSAValue, b: SSAValue):
+    return _length(c, *_both(c, a, b))
+
+
+def _length(c: CallContext, x: SSAValue, y: SSAValue) -> SSAValue:
+    """√(x² + y²), scaled so that the squares don't overflow."""
+    x, y = c.emit(graph.Abs, x), c.emit(graph.Abs, y)
+    large, small = c.emit(graph.Max, x, y), c.emit(graph.Min, x, y)
+    zero = c.scalar(0, large)
+    plain = c.emit(graph.Or, c.emit(graph.Eq, large, zero), c.emit(graph.IsInf, large))
+    ratio = c.emit(graph.Select, plain, zero, c.emit(graph.Div, small, large))
+    square = c.emit(graph.Add, c.emit(graph.Mul, ratio, ratio), c.scalar(1, ratio))
+    return c.emit(graph.Mul, large, c.emit(graph.Sqrt, square))
+
+
+def _enter_ignoring_nan(name: str, cls: type[GraphOp]) -> None:
+    @aten(name)
+    def extreme(c: CallContext, a: SSAValue, b: SSAValue):
+        """A NaN gives way to the other operand."""
+        x, y = _both(c, a, b)
+        out = c.emit(cls, x, y)
+        if not element_type(x).is_float:
+            return out
+        out = c.emit(graph.Select, c.emit(graph.IsNaN, y), x, out)
+        return c.emit(graph.Select, c.emit(graph.IsNaN, x), y, out)
+
+
+_enter_ignoring_nan("fmax", graph.Max)
+_enter_ignoring_nan("fmin", graph.Min)
+
+
+@aten("round.decimals")
+def round_decimals(c: CallContext, x: SSAValue, decimals: int = 0):
+    if not element_type(x).is_float:
+        return NotImplemented
+    scale = c.scalar(10.0 ** abs(decimals), x)
+    there, back = (graph.Mul, graph.Div) if decimals >= 0 else (graph.Div, graph.Mul)
+    return c.emit(back, c.emit(graph.Round, c.emit(there, x, scale)), scale)
 
 
 def _enter_logical(name: str, cls: type[GraphOp]) -> None:
@@ -318,3 +392,11 @@ def left_shift(c: CallContext, a: Any, b: Any):
     if not dtype.is_integer:
         return NotImplemented
     return c.emit(graph.Shl, c.tensor(a, dtype), c.tensor(b, dtype))
+
+
+@aten("bitwise_right_shift.Tensor", "__rshift__.Scalar", "bitwise_right_shift.Tensor_Scalar")
+def right_shift(c: CallContext, a: Any, b: Any):
+    dtype = c.dtype()
+    if not dtype.is_integer:
+        return NotImplemented
+    return c.emit(graph.Shr, c.tensor(a, dtype), c.tensor(b, dtype))

@@ -48,7 +48,7 @@ def convolution(
     groups: int,
 ):
     n = rank_of(w) - 2
-    if not element_type(x).is_float or rank_of(x) != n + 2:
+    if rank_of(x) != n + 2:
         return NotImplemented
     pads = pair(padding, n)
     shared = {
@@ -91,7 +91,11 @@ def convolution_backward(
     results: list[SSAValue | None] = [None, None, None]
     if output_mask[0]:
         if transposed:
-            results[0] = c.emit(graph.Conv, grad, w, **shared)
+            out = c.emit(graph.Conv, grad, w, **shared)
+            for i in range(2, n + 2):  # output padding has made it longer
+                if shape_of(out)[i] != (d := shape_of(x)[i]) and d is not None:
+                    out = c.b.slice(out, i, 0, d)
+            results[0] = out
         else:
             extra = []
             for i in range(n):
@@ -180,18 +184,34 @@ def avg_pool(
     divisor: int | None = None,
 ):
     n = int(str(c.node.target).partition("avg_pool")[2][0])
-    if not element_type(x).is_float or (divisor is not None and ceil):
+    if not element_type(x).is_float:
         return NotImplemented
     x, single = _batched(c, x, n)
-    out = c.emit(
-        graph.AvgPool,
-        x,
-        count_include_pad=count_include_pad or divisor is not None,
-        **_pool(n, kernel, stride, padding, 1, ceil),
-    )
-    if divisor is not None:
-        out = c.emit(graph.Mul, out, c.scalar(math.prod(pair(kernel, n)) / divisor, out))
+    pool = _pool(n, kernel, stride, padding, 1, ceil)
+    if divisor is None:
+        out = c.emit(graph.AvgPool, x, count_include_pad=count_include_pad, **pool)
+    else:
+        pads = _whole_windows(pool, shape_of(x)[2:], c.dims()[-n:])
+        if pads is None:
+            return NotImplemented
+        x = c.emit(graph.Pad, x, c.scalar(0, x), low=pads[0], high=pads[1])
+        out = c.emit(graph.AvgPool, x, **pool | {"pads": [0] * 2 * n, "ceil_mode": False})
+        out = c.emit(graph.Mul, out, c.scalar(math.prod(pool["kernel_shape"]) / divisor, out))
     return c.b.squeeze(out, [0]) if single else out
+
+
+def _whole_windows(
+    pool: dict, sizes: Sequence[Any], outs: Sequence[Any]
+) -> tuple[list[int], list[int]] | None:
+    """What to pad a pooled tensor with so that every window lies in it: low and high by dim."""
+    if not all(isinstance(d, int) for d in [*sizes, *outs]):
+        return None
+    n = len(sizes)
+    low, high = [0, 0, *pool["pads"][:n]], [0, 0]
+    for i, (size, out) in enumerate(zip(sizes, outs, strict=True)):
+        covered = (out - 1) * pool["strides"][i] + pool["kernel_shape"][i]
+        high.append(max(covered - size - pool["pads"][i], 0))
+    return low, high
 
 
 @aten("avg_pool2d_backward", "avg_pool3d_backward")
@@ -206,17 +226,28 @@ def avg_pool_backward(
     count_include_pad: bool,
     divisor: int | None = None,
 ):
-    if divisor is not None:
-        return NotImplemented
     n = 3 if "3d" in str(c.node.target) else 2
     grad, single = _batched(c, grad, n)
-    out = c.emit(
-        graph.AvgPoolGrad,
-        grad,
-        input_spatial=c.b.structural(shape_of(x)[-n:]),
-        count_include_pad=count_include_pad,
-        **_pool(n, kernel, stride, padding, 1, ceil),
-    )
+    pool, sizes = _pool(n, kernel, stride, padding, 1, ceil), shape_of(x)[-n:]
+    if divisor is None:
+        out = c.emit(
+            graph.AvgPoolGrad,
+            grad,
+            input_spatial=c.b.structural(sizes),
+            count_include_pad=count_include_pad,
+            **pool,
+        )
+        return c.b.squeeze(out, [0]) if single else out
+    pads = _whole_windows(pool, sizes, shape_of(grad)[2:])
+    if pads is None:
+        return NotImplemented
+    low, high = pads[0][2:], pads[1][2:]
+    grad = c.emit(graph.Mul, grad, c.scalar(math.prod(pool["kernel_shape"]) / divisor, grad))
+    padded = [a + d + b for a, d, b in zip(low, sizes, high, strict=True)]  # type: ignore[operator]
+    pool |= {"pads": [0] * 2 * n, "ceil_mode": False}
+    out = c.emit(graph.AvgPoolGrad, grad, input_spatial=padded, **pool)
+    for i, size in enumerate(sizes):
+        out = c.b.slice(out, 2 + i, low[i], low[i] + size)  # type: ignore[operator]
     return c.b.squeeze(out, [0]) if single else out
 
 

@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from aicc.frontends.torch.context import CallContext, torch_dtype
 from aicc.frontends.torch.table import aten
 from aicc.ir import graph
-from aicc.ir.dtypes import i1, i64
+from aicc.ir.dtypes import i64
 from aicc.ir.symbols import Dim, SymExpr
 from aicc.ir.types import element_type, rank_of, shape_of
 
@@ -20,8 +20,9 @@ from aicc.ir.types import element_type, rank_of, shape_of
 
 
 @aten(
-    "view", "_unsafe_view", "reshape", "squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"
-)  # fmt: skip
+    *("view", "_unsafe_view", "reshape", "squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"),
+    *("view_copy", "squeeze_copy", "squeeze_copy.dim", "squeeze_copy.dims", "unsqueeze_copy"),
+)
 def view(c: CallContext, x: SSAValue, *_: Any):
     return c.b.reshape(x, c.dims())
 
@@ -32,17 +33,17 @@ def view_dtype(c: CallContext, x: SSAValue, dtype: torch.dtype):
     return c.emit(graph.Bitcast, x, to=to) if to.bits == element_type(x).bits else NotImplemented
 
 
-@aten("permute")
+@aten("permute", "permute_copy")
 def permute(c: CallContext, x: SSAValue, dims: Sequence[int]):
     return c.b.transpose(x, [d % rank_of(x) for d in dims])
 
 
-@aten("t")
+@aten("t", "t_copy")
 def t(c: CallContext, x: SSAValue):
     return c.b.transpose(x, [1, 0]) if rank_of(x) == 2 else x
 
 
-@aten("transpose.int")
+@aten("transpose.int", "transpose_copy.int")
 def transpose(c: CallContext, x: SSAValue, a: int, b: int):
     order = list(range(rank_of(x)))
     if order:
@@ -50,12 +51,12 @@ def transpose(c: CallContext, x: SSAValue, a: int, b: int):
     return c.b.transpose(x, order)
 
 
-@aten("expand")
+@aten("expand", "expand_copy")
 def expand(c: CallContext, x: SSAValue, size: Any, implicit: bool = False):
     return c.b.expand(x, c.dims())
 
 
-@aten("slice.Tensor")
+@aten("slice.Tensor", "slice_copy.Tensor")
 def slice_(
     c: CallContext, x: SSAValue, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ):
@@ -74,7 +75,7 @@ def slice_(
     )
 
 
-@aten("select.int")
+@aten("select.int", "select_copy.int")
 def select(c: CallContext, x: SSAValue, dim: int, index: Any):
     axis = dim % rank_of(x)
     if isinstance(index, SSAValue):
@@ -84,7 +85,7 @@ def select(c: CallContext, x: SSAValue, dim: int, index: Any):
     return c.emit(graph.Gather, x, c.b.constant(index, i64), axis=axis)
 
 
-@aten("split_with_sizes")
+@aten("split_with_sizes", "split_with_sizes_copy")
 def split_with_sizes(c: CallContext, x: SSAValue, sizes: Sequence[Any], dim: int = 0):
     axis, start, out = dim % rank_of(x), 0, []
     for size in sizes:
@@ -93,7 +94,7 @@ def split_with_sizes(c: CallContext, x: SSAValue, sizes: Sequence[Any], dim: int
     return out
 
 
-@aten("diagonal")
+@aten("diagonal", "diagonal_copy")
 def diagonal(c: CallContext, x: SSAValue, offset: int = 0, dim1: int = 0, dim2: int = 1):
     rank = rank_of(x)
     a, b = dim1 % rank, dim2 % rank
@@ -126,10 +127,10 @@ def diagonal_scatter(
     return c.b.transpose(out, [order.index(i) for i in range(rank)])
 
 
-@aten("unfold")
+@aten("unfold", "unfold_copy")
 def unfold(c: CallContext, x: SSAValue, dim: int, size: int, step: int):
     if rank_of(x) == 0:
-        return NotImplemented
+        return c.b.reshape(x, [1]) if size == 1 else NotImplemented
     axis = dim % rank_of(x)
     length = shape_of(x)[axis]
     if not isinstance(length, int):
@@ -141,7 +142,7 @@ def unfold(c: CallContext, x: SSAValue, dim: int, size: int, step: int):
     return c.b.transpose(out, [*order, axis + 1])
 
 
-@aten("as_strided")
+@aten("as_strided", "as_strided_copy")
 def as_strided(c: CallContext, x: SSAValue, size: Any, stride: Any, offset: Any = None):
     """Only of a contiguous tensor with known sizes: its elements by flat index."""
     fake = c.arg_fake(0)
@@ -155,6 +156,37 @@ def as_strided(c: CallContext, x: SSAValue, size: Any, stride: Any, offset: Any 
         assert isinstance(n, int)
         index = index[..., None] + np.arange(n) * s
     return c.emit(graph.Gather, c.b.reshape(x, [-1]), c.b.constant(index.astype(np.int64)))
+
+
+@aten("narrow_copy")
+def narrow_copy(c: CallContext, x: SSAValue, dim: int, start: Any, length: Any):
+    return c.b.slice(x, dim % rank_of(x), start, start + length)
+
+
+@aten("unbind_copy.int")
+def unbind_copy(c: CallContext, x: SSAValue, dim: int = 0):
+    return [select(c, x, dim, i) for i in range(len(c.val))]  # type: ignore[arg-type]
+
+
+@aten(*(f"replication_pad{n}d_backward" for n in (1, 2, 3)))
+def replication_pad_backward(c: CallContext, grad: SSAValue, x: SSAValue, pad: Sequence[Any]):
+    """Each element's gradient goes to the element that it copied."""
+    low, high = _pads(rank_of(x), pad)
+    for axis, size in enumerate(shape_of(x)):
+        if not low[axis] and not high[axis]:
+            continue
+        if not all(isinstance(v, int) for v in (size, low[axis], high[axis])):
+            return NotImplemented
+        assert isinstance(size, int)
+        copied = np.clip(np.arange(size + low[axis] + high[axis]) - low[axis], 0, size - 1)
+        order = [axis, *(i for i in range(rank_of(x)) if i != axis)]
+        moved = c.b.transpose(grad, order)
+        rest = [d for d in shape_of(moved)[1:] if d is not None]
+        zeros = c.b.full([size, *rest], 0, element_type(grad))
+        at = c.b.constant(copied[:, None].astype(np.int64))
+        summed = c.emit(graph.ScatterND, zeros, at, moved, reduction="add")
+        grad = c.b.transpose(summed, [order.index(i) for i in range(len(order))])
+    return grad
 
 
 @aten("flip")
@@ -229,7 +261,15 @@ aten("replication_pad1d", "replication_pad2d", "replication_pad3d")(_mode_pad("e
 # ---------------------------------------------------------------------- creation
 
 
-@aten("full", "empty.memory_format", "zeros", "ones", "empty_strided", "new_empty_strided")
+@aten(
+    "full",
+    "_efficientzerotensor",
+    "empty.memory_format",
+    "zeros",
+    "ones",
+    "empty_strided",
+    "empty_permuted",
+)
 def full(c: CallContext, *args: Any, **_: Any):
     name = str(c.node.target)
     value: Any = 1 if ".ones" in name else 0
@@ -238,7 +278,7 @@ def full(c: CallContext, *args: Any, **_: Any):
     return c.b.expand(c.tensor(value, c.dtype()), c.dims())
 
 
-@aten("full_like", "zeros_like", "ones_like", "empty_like", "fill.Scalar")
+@aten("full_like", "zeros_like", "new_empty_strided", "ones_like", "empty_like", "fill.Scalar")
 def full_like(c: CallContext, x: SSAValue, *args: Any, **_: Any):
     name = str(c.node.target)
     value: Any = 1 if "ones" in name else 0
@@ -269,248 +309,8 @@ def arange(c: CallContext, start: Any, end: Any, step: Any = 1, **_: Any):
     return c.b.cast(line, dtype)
 
 
-@aten("iota")
-def iota(c: CallContext, length: Any, **_: Any):
-    return NotImplemented
-
-
-# ---------------------------------------------------------------------- indexing
-
-
-@aten("embedding")
-def embedding(c: CallContext, weight: SSAValue, indices: SSAValue, *_: Any, **__: Any):
-    return c.emit(graph.Gather, weight, indices, axis=0)
-
-
-@aten("embedding_dense_backward")
-def embedding_dense_backward(
-    c: CallContext, grad: SSAValue, indices: SSAValue, rows: Any, padding: int, by_freq: bool
-):
-    if by_freq:
-        return NotImplemented
-    width = shape_of(grad)[-1]
-    flat = c.b.cast(c.b.reshape(indices, [-1]), i64)
-    updates = c.b.reshape(grad, [-1, width])  # type: ignore[list-item]
-    if padding >= 0:
-        keep = c.emit(graph.Ne, flat, c.b.constant(padding, i64))
-        updates = c.emit(graph.Select, c.b.unsqueeze(keep, [1]), updates, c.scalar(0, grad))
-    zeros = c.b.full(c.dims(), 0, element_type(grad))
-    return c.emit(graph.ScatterND, zeros, c.b.unsqueeze(flat, [1]), updates, reduction="add")
-
-
-@aten("index_select")
-def index_select(c: CallContext, x: SSAValue, dim: int, index: SSAValue):
-    if rank_of(x) == 0:
-        return x
-    return c.emit(graph.Gather, x, c.b.reshape(index, [-1]), axis=dim % rank_of(x))
-
-
-@aten("gather")
-def gather(c: CallContext, x: SSAValue, dim: int, index: SSAValue, sparse_grad: bool = False):
-    if rank_of(x) == 0 or rank_of(index) == 0:
-        return NotImplemented
-    return c.emit(graph.GatherElements, x, index, axis=dim % rank_of(x))
-
-
-def _scatter(
-    c: CallContext, x: SSAValue, dim: int, index: SSAValue, updates: SSAValue, reduction: str
-):
-    if rank_of(x) == 0 or rank_of(index) == 0:
-        return NotImplemented
-    if shape_of(updates) != shape_of(index):
-        if not all(isinstance(d, int) for d in shape_of(index)):
-            return NotImplemented
-        n = rank_of(index)
-        updates = c.emit(
-            graph.Slice,
-            updates,
-            axes=list(range(n)),
-            starts=[0] * n,
-            limits=shape_of(index),
-            steps=[1] * n,
-        )
-    return c.emit(
-        graph.ScatterElements, x, index, updates, axis=dim % rank_of(x), reduction=reduction
-    )
-
-
-@aten("scatter.src")
-def scatter(c: CallContext, x: SSAValue, dim: int, index: SSAValue, src: SSAValue):
-    return _scatter(c, x, dim, index, src, "none")
-
-
-@aten("scatter.value")
-def scatter_value(c: CallContext, x: SSAValue, dim: int, index: SSAValue, value: Any):
-    dims = [d for d in shape_of(index) if d is not None]
-    updates = c.b.expand(c.tensor(value, element_type(x)), dims)
-    return _scatter(c, x, dim, index, updates, "none")
-
-
-@aten("scatter_add")
-def scatter_add(c: CallContext, x: SSAValue, dim: int, index: SSAValue, src: SSAValue):
-    return _scatter(c, x, dim, index, src, "add")
-
-
-@aten("scatter_reduce.two")
-def scatter_reduce(
-    c: CallContext,
-    x: SSAValue,
-    dim: int,
-    index: SSAValue,
-    src: SSAValue,
-    reduce: str,
-    include_self: bool = True,
-):
-    kinds = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
-    if reduce not in kinds or not include_self:
-        return NotImplemented
-    return _scatter(c, x, dim, index, src, kinds[reduce])
-
-
-def _stacked(c: CallContext, indices: Sequence[SSAValue]) -> tuple[SSAValue, list[Dim]]:
-    """Index tensors broadcast together, as tuples in a last dim; and their common shape."""
-    from aicc.ir.types import broadcast_shapes
-
-    shape = broadcast_shapes(*(shape_of(i) for i in indices))
-    if None in shape:
-        raise ValueError("the shapes of the index tensors can't be related")
-    dims = [d for d in shape if d is not None]
-    parts = [c.b.unsqueeze(c.b.expand(c.b.cast(i, i64), dims), [len(dims)]) for i in indices]
-    return (c.emit(graph.Concat, parts, axis=len(dims)) if len(parts) > 1 else parts[0]), dims
-
-
-def _split_indices(
-    c: CallContext, x: SSAValue, indices: Sequence[SSAValue | None]
-) -> tuple[list[SSAValue], list[int]] | None:
-    """Index tensors and the dims that they index; boolean masks become index tensors."""
-    found: list[SSAValue] = []
-    axes: list[int] = []
-    axis = 0
-    for i in indices:
-        if i is None:
-            axis += 1
-            continue
-        if element_type(i) == i1 or element_type(i).name == "ui8":
-            n = rank_of(i)
-            at = c.emit(graph.NonZero, i)
-            for k in range(n):
-                found.append(c.b.squeeze(c.b.slice(at, 0, k, k + 1), [0]))
-                axes.append(axis + k)
-            axis += n
-            continue
-        found.append(i)
-        axes.append(axis)
-        axis += 1
-    return (found, axes) if found else None
-
-
-@aten("index.Tensor", "_unsafe_index.Tensor")
-def index(c: CallContext, x: SSAValue, indices: Sequence[SSAValue | None]):
-    split = _split_indices(c, x, indices)
-    if split is None:
-        return x
-    found, axes = split
-    if len(found) == 1:
-        return c.emit(graph.Gather, x, found[0], axis=axes[0])
-    rest = [i for i in range(rank_of(x)) if i not in axes]
-    tuples, dims = _stacked(c, found)
-    picked = c.emit(graph.GatherND, c.b.transpose(x, [*axes, *rest]), tuples)
-    if axes != list(range(axes[0], axes[0] + len(axes))):
-        return picked
-    n = len(dims)
-    before = [n + k for k in range(axes[0])]
-    after = [n + k for k in range(axes[0], len(rest))]
-    return c.b.transpose(picked, [*before, *range(n), *after])
-
-
-@aten("index_put", "_unsafe_index_put")
-def index_put(
-    c: CallContext,
-    x: SSAValue,
-    indices: Sequence[SSAValue | None],
-    values: SSAValue,
-    accumulate: bool = False,
-):
-    if len(indices) == 1 and indices[0] is not None and element_type(indices[0]) == i1:
-        mask = indices[0]
-        if rank_of(values) == 0 and not accumulate:
-            mask = c.b.unsqueeze(mask, list(range(rank_of(mask), rank_of(x))))
-            return c.emit(graph.Select, mask, values, x)
-    split = _split_indices(c, x, indices)
-    if split is None:
-        return NotImplemented
-    found, axes = split
-    rest = [i for i in range(rank_of(x)) if i not in axes]
-    order = [*axes, *rest]
-    tuples, dims = _stacked(c, found)
-    n = len(dims)
-    others = [d for i, d in enumerate(shape_of(x)) if i in rest and d is not None]
-    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    if adjacent and axes[0] > 0:
-        shape = [*others[: axes[0]], *dims, *others[axes[0] :]]
-        values = c.b.expand(values, shape)
-        lead = axes[0]
-        moved = [*range(lead, lead + n), *range(lead), *range(lead + n, len(shape))]
-        values = c.b.transpose(values, moved)
-    else:
-        values = c.b.expand(values, [*dims, *others])
-    out = c.emit(
-        graph.ScatterND,
-        c.b.transpose(x, order),
-        tuples,
-        c.b.cast(values, element_type(x)),
-        reduction="add" if accumulate else "none",
-    )
-    back = [order.index(i) for i in range(len(order))]
-    return c.b.transpose(out, back)
-
-
-@aten("slice_scatter")
-def slice_scatter(
-    c: CallContext,
-    x: SSAValue,
-    src: SSAValue,
-    dim: int = 0,
-    start: Any = None,
-    end: Any = None,
-    step: int = 1,
-):
-    axis = dim % rank_of(x)
-    size = shape_of(x)[axis]
-    start, end = (0 if start is None else start), (size if end is None else end)
-    if not all(isinstance(v, int) for v in (start, end, size)):
-        return NotImplemented
-    at = np.arange(size)[slice(start, end, step)].astype(np.int64)  # type: ignore[arg-type]
-    return _put_rows(c, x, src, axis, c.b.constant(at))
-
-
-@aten("select_scatter")
-def select_scatter(c: CallContext, x: SSAValue, src: SSAValue, dim: int, index: Any):
-    axis = dim % rank_of(x)
-    at = c.b.reshape(c.tensor(index, i64), [1])
-    return _put_rows(c, x, c.b.unsqueeze(src, [axis]), axis, at)
-
-
-@aten("index_copy")
-def index_copy(c: CallContext, x: SSAValue, dim: int, index: SSAValue, src: SSAValue):
-    if rank_of(x) == 0:
-        return NotImplemented
-    return _put_rows(c, x, src, dim % rank_of(x), c.b.reshape(index, [-1]))
-
-
-def _put_rows(c: CallContext, x: SSAValue, src: SSAValue, axis: int, at: SSAValue) -> SSAValue:
-    """x with slices along `axis` at the given indices replaced by those of src."""
-    order = [axis, *(i for i in range(rank_of(x)) if i != axis)]
-    out = c.emit(
-        graph.ScatterND,
-        c.b.transpose(x, order),
-        c.b.unsqueeze(c.b.cast(at, i64), [1]),
-        c.b.transpose(c.b.cast(src, element_type(x)), order),
-    )
-    return c.b.transpose(out, [order.index(i) for i in range(len(order))])
-
-
-@aten("masked_fill.Scalar", "masked_fill.Tensor")
-def masked_fill(c: CallContext, x: SSAValue, mask: SSAValue, value: Any):
-    dtype = c.dtype()
-    return c.emit(graph.Select, mask, c.tensor(value, dtype), c.tensor(x, dtype))
+@aten("tril_indices", "triu_indices")
+def triangle(c: CallContext, rows: int, columns: int, offset: int = 0, **_: Any):
+    """The places at and below (tril) or above (triu) a diagonal, as [2, n]."""
+    of = np.tril_indices if "tril" in str(c.node.target) else np.triu_indices
+    return c.b.constant(np.stack(of(rows, offset, columns)), c.dtype())

@@ -330,7 +330,11 @@ class Cast(GraphOp):
 
 @graph_op
 class Bitcast(GraphOp):
-    """Reinterpret the bits of each element as another dtype of the same width. ONNX BitCast."""
+    """Reinterpret the bits of each element as another dtype of the same width. ONNX BitCast.
+
+    A complex number is also a last dim of two floats, and the other way round: torch's
+    view_as_real and view_as_complex.
+    """
 
     name = "graph.bitcast"
     traits = PURE
@@ -339,6 +343,11 @@ class Bitcast(GraphOp):
     to: DType = param(DType)
 
     def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
-        source = element_type(self.input)
+        source, shape = element_type(self.input), shape_of(self.input)
+        if source.kind == "complex" and self.to.bits == source.bits // 2:
+            return [tensor([*shape, 2], self.to)]
+        if self.to.kind == "complex" and source.bits == self.to.bits // 2:
+            require(self, shape[-1:] == (2,), f"the last dim must be 2 to be read as {self.to}")
+            return [tensor(shape[:-1], self.to)]
         require(self, source.bits == self.to.bits, f"{source} and {self.to} differ in width")
-        return [tensor(shape_of(self.input), self.to)]
+        return [tensor(shape, self.to)]

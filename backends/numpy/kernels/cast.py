@@ -78,9 +78,14 @@ def to_e8m0(x: np.ndarray, to: np.dtype, round_mode: str) -> np.ndarray:
 def bitcast(x: np.ndarray, *, to: np.dtype) -> np.ndarray:
     """The same bits as another dtype of the same width. ONNX BitCast, aten.view.dtype.
 
+    A complex dtype stands for two floats in a last dim (aten.view_as_real, view_as_complex).
     4- and 2-bit elements lie one in a byte, in its low bits; the high bits are cleared.
     """
     raw = np.ascontiguousarray(x)
+    if x.dtype.kind == "c" and to.kind == "f":
+        return raw.reshape(*x.shape, 1).view(to)
+    if to.kind == "c" and x.dtype.kind == "f":
+        return raw.view(to).reshape(x.shape[:-1])
     if is_sub_byte_int(to) or to.name == "float4_e2m1fn":
         raw = raw.view(np.uint8) & np.uint8(15 if "4" in to.name else 3)
     elif to == np.bool_:
