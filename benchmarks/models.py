@@ -132,7 +132,7 @@ def light(name: str) -> Path:
             array = rng.uniform(0.5, 1.5, shape)  # fit for a variance
         weights.append(numpy_helper.from_array(array.astype(np.float32), node.output[0]))
     kept = [i for n, i in known.items() if n not in shapes]
-    inputs = [i for i in graph.input if i.name not in shapes]
+    inputs = [i for i in graph.input if i.name not in known]
     for field in ("node", "initializer", "input"):
         graph.ClearField(field)
     graph.node.extend(nodes)
