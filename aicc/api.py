@@ -43,6 +43,7 @@ class CompiledModel:
         pipeline: str = "",
         specialized: Mapping[str, Any] | None = None,
         respecialize: Callable[[Inputs], CompiledModel] | None = None,
+        declared: Sequence[str] = (),
     ):
         self.module = module
         self.target = target.name
@@ -53,11 +54,14 @@ class CompiledModel:
         self._pipeline = pipeline
         self._specialized = dict(specialized or {})
         self._respecialize = respecialize
+        self._declared = list(declared)
         self._variants: list[CompiledModel] = []
 
     @property
     def input_names(self) -> list[str]:
-        """Names of the inputs, those first that the module was specialised on."""
+        """Names of the inputs in the order of positional arguments."""
+        if self._specialized and self._declared:
+            return list(self._declared)
         return [*self._specialized, *self._program.input_names]
 
     @property
@@ -109,8 +113,7 @@ class CompiledModel:
         """The structure depends on some inputs' values: pick, or compile, the fitting variant."""
         if not kwargs and len(args) != len(self.input_names):
             raise InputError(f"expected {len(self.input_names)} inputs, got {len(args)}")
-        names = self._all_names()
-        given = dict(zip(names, args, strict=False)) | dict(kwargs)
+        given = dict(zip(self.input_names, args, strict=False)) | dict(kwargs)
         for variant in (self, *self._variants):
             if all(
                 n in given and _same_value(given[n], v) for n, v in variant._specialized.items()
@@ -127,9 +130,6 @@ class CompiledModel:
         rest = [given[n] for n in chosen._program.input_names]
         results = chosen.run([to_numpy(a) for a in rest])
         return results[0] if len(results) == 1 else tuple(results)
-
-    def _all_names(self) -> list[str]:
-        return getattr(self, "declared_names", None) or self.input_names
 
     def ir(self, after: str | None = None) -> str:
         """The final IR as text, or the IR right after the last run of the pass `after`.
@@ -230,7 +230,7 @@ def compile(
     def respecialize(given: Inputs) -> CompiledModel:
         return compile(model, given, target=target, dims=dims, pipeline=pipeline)
 
-    compiled = CompiledModel(
+    return CompiledModel(
         module,
         chosen,
         program,
@@ -239,13 +239,8 @@ def compile(
         pipeline,
         imported.specialized,
         respecialize if imported.specialized else None,
+        imported.declared,
     )
-    if imported.specialized and hasattr(model, "graph"):
-        initialized = {i.name for i in model.graph.initializer}
-        compiled.declared_names = [  # type: ignore[attr-defined]
-            i.name for i in model.graph.input if i.name not in initialized
-        ]
-    return compiled
 
 
 def load(path: str | Path) -> CompiledModel:

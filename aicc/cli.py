@@ -243,10 +243,10 @@ def ops() -> None:
     typer.echo(op_table())
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; exit code 2 for bad input, with one line that says what is wrong."""
     try:
-        app()
+        app(args)
     except AiccError as e:
         if _state["debug"]:
             raise

@@ -23,6 +23,8 @@ class Imported:
 
     module: ModuleOp
     specialized: dict[str, Any] = field(default_factory=dict)
+    declared: list[str] = field(default_factory=list)
+    """The source model's inputs in its own order, those specialised on included."""
 
 
 def import_any(
@@ -79,7 +81,8 @@ def _guarded(path: Path, load: Any) -> Any:
     try:
         return load(path)
     except Exception as e:  # torch raises plain exceptions of many kinds here
-        raise CompileError(f"{path}: not an exported torch program, or damaged: {e}") from e
+        why = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
+        raise CompileError(f"{path}: not an exported torch program, or damaged: {why}") from e
 
 
 def call_factory(spec: str) -> tuple[Any, Any]:
@@ -161,7 +164,8 @@ def import_onnx(
             shapes[info.name] = list(np.shape(value))
     while True:
         try:
-            return Imported(import_model(proto, base_dir, ranges, values, shapes), values)
+            module = import_model(proto, base_dir, ranges, values, shapes)
+            return Imported(module, values, [i.name for i in infos])
         except NeedsValue as e:
             if e.argument is None or e.argument not in given or e.argument in values:
                 raise CompileError(f"{where}: {e}") from e

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from aicc.errors import CompileError
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.interfaces import Evaluator
-from aicc.ir.module import main_of, output_names, return_of, symbol_ranges
+from aicc.ir.module import finish_function, main_of, output_names, return_of, symbol_ranges
 from aicc.ir.symbols import evaluate
 from aicc.ir.types import shape_of, symbols_of
 from aicc.pipeline import PassManager
@@ -69,11 +70,13 @@ class VerifyEach:
         self.inputs = None if inputs is None else [np.asarray(i) for i in inputs]
         self.rtol, self.atol = rtol, atol
         self.expected: list[np.ndarray] = []
+        self.before: ModuleOp | None = None
 
     def attach(self, manager: PassManager, module: ModuleOp) -> None:
         if self.inputs is None:
             self.inputs = sample_inputs(module)
         self.expected = self.evaluator.run(module, self.inputs)
+        self.before = module.clone()
         manager.after.append(self.check)
 
     def check(self, index: int, p: ModulePass, module: ModuleOp) -> None:
@@ -83,13 +86,42 @@ class VerifyEach:
         func = main_of(module)
         names = output_names(func)
         for i, (want, have) in enumerate(zip(self.expected, got, strict=True)):
-            error = largest_error(want, have)
-            scale = float(np.abs(want[np.isfinite(want)]).max(initial=0)) if want.size else 0.0
-            if error > self.atol + self.rtol * scale:
-                producer = return_of(func).operands[i].owner
+            if self.differ(want, have):
+                op = self.first_changed(module) or return_of(func).operands[i].owner
+                made_by = getattr(op, "name", "an argument")
                 raise CompileError(
-                    f"pass '{p.name}' (number {index + 1}) changes output '{names[i]}', made by "
-                    f"{getattr(producer, 'name', 'an argument')} at "
-                    f"{getattr(producer, 'location', '?')}: largest error {error:.3g}"
+                    f"pass '{p.name}' (number {index + 1}) changes output '{names[i]}': largest "
+                    f"error {largest_error(want, have):.3g}, first in {made_by} at "
+                    f"{getattr(op, 'location', '?')}"
                 )
         self.expected = got
+        self.before = module.clone()
+
+    def differ(self, want: np.ndarray, have: np.ndarray) -> bool:
+        scale = float(np.abs(want[np.isfinite(want)]).max(initial=0)) if want.size else 0.0
+        return largest_error(want, have) > self.atol + self.rtol * scale
+
+    def first_changed(self, module: ModuleOp) -> Operation | None:
+        """The first op whose result no op of the same location had before the pass."""
+        assert self.before is not None
+        known: dict[str, list[np.ndarray]] = {}
+        for op, values in self.values_of(self.before):
+            known.setdefault(str(op.location), []).extend(values)
+        for op, values in self.values_of(module):
+            old = known.get(str(op.location))
+            if old and all(self.differ(o, v) for v in values for o in old):
+                return op
+        return None
+
+    def values_of(self, module: ModuleOp) -> list[tuple[Operation, list[np.ndarray]]]:
+        """All ops of ``@main`` outside regions, in order, and what they compute."""
+        ops = [op for op in main_of(module).body.block.ops if op.results]
+        all_out = module.clone()
+        func = main_of(all_out)
+        inner = [op for op in func.body.block.ops if op.results]
+        return_of(func).detach()
+        results = [r for op in inner for r in op.results]
+        finish_function(func, [(f"v{i}", r) for i, r in enumerate(results)])
+        assert self.inputs is not None
+        values = iter(self.evaluator.run(all_out, self.inputs))
+        return [(op, [next(values) for _ in op.results]) for op in ops]

@@ -185,6 +185,7 @@ class GraphOp(HasFolderInterface, IRDLOperation, ABC):
                 op.drop_all_references()
                 raise
             for result, type in zip(op.results, inferred, strict=True):
+                check_size(cls.name, type)
                 result._type = type
         return op
 
@@ -267,6 +268,19 @@ class GraphOp(HasFolderInterface, IRDLOperation, ABC):
 
 
 _OpT = TypeVar("_OpT", bound=type[GraphOp])
+
+
+MAX_ELEMENTS = 2**60
+
+
+def check_size(name: str, type: Attribute) -> None:
+    """Raise VerifyException for tensors that no memory can hold: their sizes would overflow."""
+    if isinstance(type, TensorType):
+        count = 1
+        for d in type.get_shape():
+            count *= d if d >= 0 else 1  # a dynamic dim
+        if count > MAX_ELEMENTS:
+            raise VerifyException(f"{name}: a result of type {type} is too large")
 
 
 def graph_op(cls: _OpT) -> _OpT:

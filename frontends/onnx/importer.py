@@ -8,6 +8,7 @@ those of the ONNX schema) and otherwise reported, all of them at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,9 @@ class ModelState:
         self.opsets = {o.domain: o.version for o in model.opset_import}
         if "ai.onnx" in self.opsets:
             self.opsets.setdefault("", self.opsets["ai.onnx"])
+        known, asked = onnx.defs.onnx_opset_version(), self.opsets.get("", 1)
+        if not 1 <= asked <= known:
+            raise ImportError_(f"opset {asked} is unknown (the newest known is {known})")
         self.functions = {(f.domain, f.name, f.overload): f for f in model.functions}
         self.arguments: dict[SSAValue, str] = {}
         self.unsupported: dict[str, list[str]] = {}
@@ -179,6 +183,7 @@ class GraphImporter:
         version = self.opsets.get(domain)
         if version is None:
             raise ImportError_(f"the model imports no opset of domain '{domain}'")
+        check_arity(node, domain, version)
         importer = find_importer(domain, node.op_type, version)
         context = NodeContext(self, node, inputs, version)
         if importer is not None:
@@ -215,6 +220,25 @@ class GraphImporter:
             self.depth + 1,
             self.attributes if attributes is None else attributes,
         )
+
+
+@cache
+def _arity(op_type: str, version: int, domain: str) -> tuple[int, int] | None:
+    """The least and greatest number of inputs of a standard operator; None for others."""
+    if not onnx.defs.has(op_type, domain=domain):
+        return None
+    try:
+        schema = onnx.defs.get_schema(op_type, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+    return schema.min_input, schema.max_input
+
+
+def check_arity(node: onnx.NodeProto, domain: str, version: int) -> None:
+    """Refuse a node with fewer or more inputs than its operator's schema has."""
+    arity = _arity(node.op_type, version, domain)
+    if arity is not None and not arity[0] <= len(node.input) <= arity[1]:
+        raise ImportError_(f"{len(node.input)} inputs, expected {arity[0]} to {arity[1]}")
 
 
 class Unavailable:

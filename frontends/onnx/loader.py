@@ -9,8 +9,6 @@ from google.protobuf.message import DecodeError
 
 from aicc.frontends.onnx.errors import ImportError_
 
-MIN_OPSET = 1
-
 
 def load_model(path: str | Path) -> onnx.ModelProto:
     """Parse a file; external data is left to be read as initializers are imported.
@@ -29,16 +27,35 @@ def load_model(path: str | Path) -> onnx.ModelProto:
         raise ImportError_(f"{path}: not an ONNX model, or truncated ({e})") from None
     if not model.opset_import or not model.HasField("graph"):
         raise ImportError_(f"{path}: not an ONNX model (it has no graph or no opset)")
-    check_acyclic(model.graph, str(path))
+    check_text(model.graph, str(path))
+    check_unique(model.graph, str(path))
     return model
 
 
-def check_acyclic(graph: onnx.GraphProto, where: str) -> None:
-    """Refuse graphs that produce a name twice or use one before it is produced."""
-    produced: set[str] = {i.name for i in graph.input} | {i.name for i in graph.initializer}
+def check_text(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse names that aren't text: protobuf gives bytes for what is not UTF-8."""
+    values = [*graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    names = [v.name for v in values]
+    for v in (*graph.input, *graph.output):
+        names += [d.dim_param for d in v.type.tensor_type.shape.dim]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [a.name for a in node.attribute]
+        for a in node.attribute:
+            for inner in (a.g, *a.graphs) if a.HasField("g") or a.graphs else ():
+                check_text(inner, where)
+    for name in names:
+        if not isinstance(name, str):
+            raise ImportError_(f"{where}: damaged: the name {name!r} is not UTF-8 text")
+
+
+def check_unique(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse graphs that produce a name twice."""
+    given = {i.name for i in graph.input}
+    produced = given | {i.name for i in graph.initializer}
     for i, node in enumerate(graph.node):
         for name in node.output:
-            if name and name in produced and name not in {x.name for x in graph.input}:
+            if name and name in produced and name not in given:
                 raise ImportError_(
                     f"{where}: node '{node.name or i}' ({node.op_type}) produces '{name}', "
                     "which exists already"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import threading
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,32 @@ from aicc.frontends.torch.decompositions import decomposition_table
 from aicc.frontends.torch.importer import FxImporter
 from aicc.ir.module import Ranges
 
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_LOADING = threading.Lock()
+_OBJECTS = re.compile(r"data/constants/(custom_obj|opaque_obj)")
+
 
 def load_exported(path: str | Path) -> torch.export.ExportedProgram:
-    """Load a .pt2 file. torch reads its weights without running pickled code."""
-    return torch.export.load(str(path))
+    """Load a .pt2 file without running any code that is pickled in it.
+
+    An archive may hold pickled tensors, sample inputs and objects. torch reads the tensors with
+    ``weights_only`` where its environment switch demands that; archives with other objects are
+    refused. Raises TorchImportError for those.
+    """
+    with zipfile.ZipFile(path) as archive:
+        objects = [name for name in archive.namelist() if _OBJECTS.search(name)]
+    if objects:
+        raise TorchImportError(f"it holds a pickled object ({objects[0]}), not only tensors")
+    with _LOADING:
+        before = os.environ.get(_FORCE)
+        os.environ[_FORCE] = "1"
+        try:
+            return torch.export.load(str(path))
+        finally:
+            if before is None:
+                del os.environ[_FORCE]
+            else:
+                os.environ[_FORCE] = before
 
 
 def import_torch(
