@@ -48,7 +48,7 @@ def relu():
 
 
 def external(location, offset=0, shape=(2, 3)):
-    weight = TensorProto(name="w", data_type=FLOAT, dims=shape, data_location=1)
+    weight = TensorProto(name="w", data_type=FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
     for key, value in (("location", location), ("offset", str(offset))):
         weight.external_data.add(key=key, value=value)
     return model([node("Add", ["x", "w"], ["y"])], initializers=[weight])
