@@ -158,14 +158,14 @@ def test_every_dump_of_the_example():
         ("%0 = graph.constant dense<[1, 2, 3]> : tensor<2xi64>", "expected 2 elements"),
         ("%0 = graph.constant dense<300> : tensor<i8>", "out of range for i8"),
         ("%0 = graph.transpose %x {permutation = [1]} : tensor<2xf32>", "no permutation"),
-        ("%0 = graph.add %x, %y : tensor<2xf32>", ""),
+        ("%0 = graph.add %x, %y : tensor<2xf32>", "y"),
         ("%0 = graph.shrug %x : tensor<2xf32>", "shrug"),
     ],
 )  # fmt: skip
 def test_bad_text_is_refused(line, words):
     kind = "i1" if "xi1" in line else "f32"
     text = f"func.func @main(%x: tensor<2x{kind}>) {{ {line} func.return }}"
-    with pytest.raises((ParseError, VerifyException, Exception), match=words):
+    with pytest.raises((ParseError, VerifyException), match=words):
         parse_module(text)
 
 

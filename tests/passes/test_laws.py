@@ -1,0 +1,86 @@
+"""Laws of passes on random modules: results stay, text round-trips, folding is evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from aicc.ir import graph
+from aicc.ir.asm import parse_module, print_module
+from aicc.ir.interfaces import CompileContext
+from aicc.passes import PASSES
+from aicc.pipeline import DEFAULT_PIPELINE, PassManager, parse_pipeline
+from tests.passes.random_modules import BACKEND, Drawn, modules
+
+LAWS = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def run_pipeline(module, pipeline):
+    context = CompileContext(evaluator=BACKEND, target=BACKEND.description)
+    PassManager(parse_pipeline(pipeline), context).run(module)
+
+
+def same(want, got):
+    assert len(want) == len(got)
+    for a, b in zip(want, got, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pipeline", [*sorted(PASSES), "decompose{all=true}", DEFAULT_PIPELINE])
+@LAWS
+@given(drawn=modules())
+def test_passes_keep_results(pipeline, drawn: Drawn):
+    run_pipeline(drawn.module, pipeline)
+    same(drawn.outputs, BACKEND.run(drawn.module, drawn.inputs))
+
+
+@pytest.mark.parametrize("name", ["canonicalize", "constant-fold", "cse", "dce", "shape-simplify"])
+@LAWS
+@given(drawn=modules())
+def test_a_second_run_changes_nothing(name, drawn: Drawn):
+    run_pipeline(drawn.module, name)
+    once = print_module(drawn.module)
+    run_pipeline(drawn.module, name)
+    assert print_module(drawn.module) == once
+
+
+@LAWS
+@given(drawn=modules(inputs=0))
+def test_folding_is_evaluation(drawn: Drawn):
+    """Without inputs everything folds to constants: those that running gives, bit for bit."""
+    run_pipeline(drawn.module, "constant-fold{max-elements=100000},dce")
+    assert all(
+        isinstance(op, graph.Constant) for op in drawn.module.walk() if op.name.startswith("graph.")
+    )
+    for a, b in zip(drawn.outputs, BACKEND.run(drawn.module, []), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+
+
+@LAWS
+@given(drawn=modules())
+def test_text_round_trips(drawn: Drawn):
+    for pipeline in ("", DEFAULT_PIPELINE):
+        run_pipeline(drawn.module, pipeline)
+        text = print_module(drawn.module)
+        again = parse_module(text)
+        assert again.is_structurally_equivalent(drawn.module)
+        assert print_module(again) == text
+        same(drawn.outputs, BACKEND.run(again, drawn.inputs))
+
+
+@LAWS
+@given(drawn=modules())
+def test_folding_is_bounded(drawn: Drawn):
+    """No constant of more than `max-elements` elements comes into being."""
+    before = {id(op.value) for op in drawn.module.walk() if isinstance(op, graph.Constant)}
+    run_pipeline(drawn.module, "constant-fold{max-elements=4}")
+    for op in drawn.module.walk():
+        if isinstance(op, graph.Constant) and id(op.value) not in before:
+            assert op.value.array.size <= 4
