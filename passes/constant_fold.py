@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,8 @@ class ConstantFold(ModulePass):
     """Replace pure ops of constants by their value, computed by the context's evaluator.
 
     Bounded: a result with more than `max_elements` elements is folded only where the operands
-    together are as large, so a small op never becomes a huge constant.
+    together are as large, and never with more than all constants had before: a small op, or a
+    chain of them, never becomes a huge constant.
     """
 
     name = "constant-fold"
@@ -33,11 +35,13 @@ class ConstantFold(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if not isinstance(ctx, CompileContext) or ctx.evaluator is None:
             return
-        for inner in list(op.walk()):
-            if isinstance(inner, GraphOp) and self._may_fold(inner):
+        ops = list(op.walk())
+        whole = sum(math.prod(o.value.data.shape) for o in ops if isinstance(o, Constant))
+        for inner in ops:
+            if isinstance(inner, GraphOp) and self._may_fold(inner, whole):
                 _fold(inner, ctx.evaluator)
 
-    def _may_fold(self, op: GraphOp) -> bool:
+    def _may_fold(self, op: GraphOp, whole: int) -> bool:
         if isinstance(op, (Constant, ShapeExpr)) or not op.has_trait(Pure) or op.regions:
             return False
         if not op.results or any(static_shape(r) is None for r in op.results):
@@ -47,7 +51,7 @@ class ConstantFold(ModulePass):
             if dims is not None and not all(isinstance(d, int) for d in dims):
                 return False
         given = 0
-        for value in op.operands:
+        for value in dict.fromkeys(op.operands):
             source = value.owner if isinstance(value, OpResult) else None
             if not isinstance(source, Constant) or not source.value.data.resolved:
                 return False
@@ -56,7 +60,7 @@ class ConstantFold(ModulePass):
         for r in op.results:
             count = numel(shape_of(r))
             made += count if isinstance(count, int) else 0
-        return made <= max(self.max_elements, given)
+        return made <= max(self.max_elements, min(given, whole))
 
 
 def _fold(op: GraphOp, evaluator: Evaluator) -> None:
