@@ -109,38 +109,61 @@ def embedding_bag(
 ):
     """Sums (mode 0), means (1) or maxima (2) of the rows of each bag.
 
-    Only the first result is computed: where a gradient is wanted, the others are read.
+    The other results are what the backward operator reads: the bag of each index, the size of each
+    bag, and for maxima the row that each came from. torch leaves some empty: their traced shapes
+    tell which.
     """
-    users = [u for u in c.node.users if u.op == "call_function"]
-    if any(u.args[1] != 0 for u in users):
-        return NotImplemented
-    rows = shape_of(indices)[0]
-    bags = c.dims(0)[0]
-    if rows is None or not isinstance(bags, int) or not isinstance(rows, int):
+    rows, bags = shape_of(indices)[0], c.dims(0)[0]
+    if not isinstance(bags, int) or not isinstance(rows, int):
         return NotImplemented
     indices, offsets = c.b.cast(indices, i64), c.b.cast(offsets, i64)
     starts = c.b.slice(offsets, 0, 0, bags)
     # An index belongs to the last bag that starts at it or before.
-    places = c.b.constant(np.arange(rows)[:, None])
-    begun = c.emit(graph.Le, c.b.unsqueeze(starts, [0]), places)
+    places = c.b.constant(np.arange(rows), i64)
+    begun = c.emit(graph.Le, c.b.unsqueeze(starts, [0]), c.b.unsqueeze(places, [1]))
     bag = c.emit(graph.ReduceSum, c.b.cast(begun, i64), axes=[1])
     bag = c.emit(graph.Sub, bag, c.b.constant(1, i64))
+    at = c.b.unsqueeze(bag, [1])
     values = c.emit(graph.Gather, weight, indices, axis=0)
-    dtype = element_type(values)
     if per_sample_weights is not None:
         values = c.emit(graph.Mul, values, c.b.unsqueeze(per_sample_weights, [1]))
     kept = c.emit(graph.Ne, indices, c.b.constant(padding_idx, i64))
     neutral = -math.inf if mode == 2 else 0
     values = c.emit(graph.Select, c.b.unsqueeze(kept, [1]), values, c.scalar(neutral, values))
-    at = c.b.unsqueeze(bag, [1])
-    out = c.b.full(c.dims(0), neutral, dtype)
-    kind = "max" if mode == 2 else "add"
-    out = c.emit(graph.ScatterND, out, at, values, reduction=kind)
-    if mode == 0:
-        return [out, None, None, None]
-    counts = c.b.full([bags], 0, dtype)
-    counts = c.emit(graph.ScatterND, counts, at, c.b.cast(kept, dtype), reduction="add")
-    counts = c.b.unsqueeze(counts, [1])
-    empty = c.emit(graph.Eq, counts, c.scalar(0, counts))
-    mean = out if mode == 2 else c.emit(graph.Div, out, counts)
-    return [c.emit(graph.Select, empty, c.scalar(0, out), mean), None, None, None]
+    out = c.b.full(c.dims(0), neutral, element_type(values))
+    out = c.emit(graph.ScatterND, out, at, values, reduction="max" if mode == 2 else "add")
+    sizes = c.b.full([bags], 0, i64)
+    sizes = c.emit(graph.ScatterND, sizes, at, c.b.cast(kept, i64), reduction="add")
+    most = sizes
+    if mode == 2:
+        first = _first_equal(c, values, out, at, places, bags, rows)
+        rest = c.emit(graph.Min, first, c.b.constant(max(rows - 1, 0), i64))
+        most = c.emit(graph.Gather, indices, rest, axis=0) if rows else c.b.full(c.dims(3), 0, i64)
+    if mode != 0:
+        count = c.b.unsqueeze(sizes, [1])
+        empty = c.emit(graph.Eq, count, c.b.constant(0, i64))
+        if mode == 1:
+            out = c.emit(graph.Div, out, c.b.cast(count, element_type(out)))
+        else:
+            most = c.emit(graph.Select, empty, c.b.constant(0, i64), most)
+        out = c.emit(graph.Select, empty, c.scalar(0, out), out)
+    others = (bag, sizes, most)
+    return [out, *(_or_empty(c, v, i + 1) for i, v in enumerate(others))]
+
+
+def _first_equal(
+    c: CallContext, values: SSAValue, out: SSAValue, at: SSAValue, places: SSAValue, bags: int,
+    rows: int,
+) -> SSAValue:  # fmt: skip
+    """For each bag and column the first index whose value is the maximum."""
+    hit = c.emit(graph.Eq, values, c.emit(graph.GatherND, out, at))
+    none = c.b.constant(rows, i64)
+    place = c.emit(graph.Select, hit, c.b.unsqueeze(places, [1]), none)
+    start = c.b.expand(none, c.dims(0))
+    return c.emit(graph.ScatterND, start, at, place, reduction="min")
+
+
+def _or_empty(c: CallContext, value: SSAValue, i: int) -> SSAValue:
+    """The value, or nothing where torch gives nothing as result `i`."""
+    dims, dtype = c.dims(i), c.dtype(i)
+    return c.b.cast(value, dtype) if shape_of(value) == tuple(dims) else c.b.full(dims, 0, dtype)

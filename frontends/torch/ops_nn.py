@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from aicc.frontends.torch.context import CallContext, pair
 from aicc.frontends.torch.table import aten
 from aicc.ir import graph
-from aicc.ir.dtypes import i64
+from aicc.ir.dtypes import f64, i64
 from aicc.ir.symbols import Dim
 from aicc.ir.types import element_type, rank_of, shape_of
 
@@ -32,6 +32,16 @@ def addmm(c: CallContext, bias: SSAValue, a: SSAValue, b: SSAValue, beta: Any = 
     if beta != 1:
         bias = c.emit(graph.Mul, bias, c.tensor(beta, element_type(out)))
     return c.emit(graph.Add, out, bias)
+
+
+@aten("addbmm")
+def addbmm(c: CallContext, bias: SSAValue, a: SSAValue, b: SSAValue, beta: Any = 1, alpha: Any = 1):
+    """The products of all batches, summed."""
+    out = c.emit(graph.ReduceSum, c.emit(graph.MatMul, a, b), axes=[0])
+    out = c.emit(graph.Mul, out, c.tensor(alpha, element_type(out))) if alpha != 1 else out
+    if beta == 0:
+        return out
+    return c.emit(graph.Add, out, c.emit(graph.Mul, bias, c.tensor(beta, element_type(out))))
 
 
 @aten("convolution")
@@ -57,6 +67,11 @@ def convolution(
         "dilations": pair(dilation, n),
         "groups": groups,
     }
+    if transposed and not element_type(x).is_float:  # exact up to 2^53
+        wide = [v if v is None else c.b.cast(v, f64) for v in (x, w, bias)]
+        more = pair(output_padding, n)
+        out = c.emit(graph.ConvTranspose, *wide, output_padding=more, **shared)
+        return c.b.cast(out, element_type(x))
     if transposed:
         return c.emit(
             graph.ConvTranspose, x, w, bias, output_padding=pair(output_padding, n), **shared
@@ -184,10 +199,11 @@ def avg_pool(
     divisor: int | None = None,
 ):
     n = int(str(c.node.target).partition("avg_pool")[2][0])
-    if not element_type(x).is_float:
-        return NotImplemented
     x, single = _batched(c, x, n)
     pool = _pool(n, kernel, stride, padding, 1, ceil)
+    if not element_type(x).is_float:
+        out = _integer_avg_pool(c, x, pool, count_include_pad, divisor)
+        return out if out is NotImplemented or not single else c.b.squeeze(out, [0])
     if divisor is None:
         out = c.emit(graph.AvgPool, x, count_include_pad=count_include_pad, **pool)
     else:
@@ -198,6 +214,32 @@ def avg_pool(
         out = c.emit(graph.AvgPool, x, **pool | {"pads": [0] * 2 * n, "ceil_mode": False})
         out = c.emit(graph.Mul, out, c.scalar(math.prod(pool["kernel_shape"]) / divisor, out))
     return c.b.squeeze(out, [0]) if single else out
+
+
+def _integer_avg_pool(
+    c: CallContext, x: SSAValue, pool: dict, count_pads: bool, divisor: int | None
+) -> Any:
+    """Sums, exact in float64 up to 2^53, divided by how many elements count, towards zero."""
+    sizes, outs = shape_of(x)[2:], c.dims()[-len(pool["kernel_shape"]) :]
+    around = _whole_windows(pool, sizes, outs)
+    if around is None:
+        return NotImplemented
+    wide = c.b.cast(x, f64)
+    wide = c.emit(graph.Pad, wide, c.scalar(0, wide), low=around[0], high=around[1])
+    none = {"pads": [0] * len(pool["pads"]), "ceil_mode": False}
+    mean = c.emit(graph.AvgPool, wide, **pool | none)
+    total = c.emit(graph.Mul, mean, c.scalar(math.prod(pool["kernel_shape"]), mean))
+    total = c.b.cast(c.emit(graph.Round, total), element_type(x))
+    counts = np.ones((1, 1), np.int64)
+    for i, (size, out) in enumerate(zip(sizes, outs, strict=True)):
+        assert isinstance(size, int) and isinstance(out, int)
+        pad = pool["pads"][i]
+        start = np.arange(out) * pool["strides"][i] - pad
+        end = np.minimum(start + pool["kernel_shape"][i], size + pad)
+        inner = np.minimum(end, size) - np.maximum(start, 0)
+        counts = counts[..., None] * (end - start if count_pads else inner)
+    by = c.b.constant(counts if divisor is None else np.int64(divisor), element_type(x))
+    return c.emit(graph.Div, total, by)
 
 
 def _whole_windows(

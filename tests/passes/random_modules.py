@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import assume
@@ -33,13 +32,13 @@ COMPARE = (graph.Lt, graph.Ge, graph.Eq)
 REDUCE = (graph.ReduceSum, graph.ReduceMean, graph.ReduceMax, graph.ReduceMin, graph.ReduceProd)
 
 
-@dataclass
 class Drawn:
-    """A module and inputs that fit it."""
+    """A module, inputs that fit it, and the outputs that they give."""
 
-    module: ModuleOp
-    inputs: list[np.ndarray] = field(default_factory=list)
-    outputs: list[np.ndarray] = field(default_factory=list)
+    def __init__(
+        self, module: ModuleOp, inputs: list[np.ndarray], outputs: list[np.ndarray]
+    ) -> None:
+        self.module, self.inputs, self.outputs = module, inputs, outputs
 
     def __repr__(self) -> str:
         return f"{print_module(self.module)}\n{self.inputs}"

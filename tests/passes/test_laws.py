@@ -53,13 +53,16 @@ def test_a_second_run_changes_nothing(name, drawn: Drawn):
 @LAWS
 @given(drawn=modules(inputs=0))
 def test_folding_is_evaluation(drawn: Drawn):
-    """Without inputs everything folds to constants: those that running gives, bit for bit."""
+    """Without inputs everything folds to constants: those that running gives.
+
+    Sums may differ in their last bits: NumPy adds in memory order, and constants are contiguous.
+    """
     run_pipeline(drawn.module, "constant-fold{max-elements=100000},dce")
     assert all(
         isinstance(op, graph.Constant) for op in drawn.module.walk() if op.name.startswith("graph.")
     )
     for a, b in zip(drawn.outputs, BACKEND.run(drawn.module, []), strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
         assert a.dtype == b.dtype
 
 

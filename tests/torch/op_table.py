@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-ORDER = ("wrong", "fallback", "native", "untraceable", "skipped")
+ORDER = ("wrong", "fallback", "native", "eager", "untraceable", "skipped")
 
 
 def main() -> None:

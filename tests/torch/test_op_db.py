@@ -1,7 +1,7 @@
 """PyTorch's operator database through ``torch.compile(backend="aicc")``, against eager.
 
-Every op gets a verdict: native (all of it was compiled), fallback (a part ran eagerly), wrong, or
-untraceable (torch.compile fails with its own eager backend too). The verdicts go to
+Every op gets a verdict: native (all of it was compiled), fallback (a part ran eagerly), wrong, eager
+(Dynamo made no graph of it), or untraceable (torch.compile fails with its own eager backend too). The verdicts go to
 ``build/op_db/<op>.json``; ``python tests/torch/op_table.py`` makes a table of them.
 
 AICC_OP_SAMPLES bounds the samples per op and dtype (default 8; 0: all).
@@ -94,8 +94,15 @@ def judge(op, sample, with_grad, fallbacks):
         return "skipped", ""
     torch._dynamo.reset()
     fallbacks.clear()
+    graphs = 0
+
+    def counting(gm, inputs):
+        nonlocal graphs
+        graphs += 1
+        return backend.aicc_backend(gm, inputs)
+
     try:
-        got = outcome(torch.compile(op.op, backend=backend.aicc_backend), sample, with_grad)
+        got = outcome(torch.compile(op.op, backend=counting), sample, with_grad)
     except Exception as e:
         torch._dynamo.reset()
         try:
@@ -114,7 +121,9 @@ def judge(op, sample, with_grad, fallbacks):
         except Exception:
             return "untraceable", ""
         return "wrong", str(e)[:300]
-    return ("fallback", ", ".join(sorted(set(fallbacks)))) if fallbacks else ("native", "")
+    if fallbacks:
+        return "fallback", ", ".join(sorted(set(fallbacks)))
+    return ("native" if graphs else "eager"), ""
 
 
 @pytest.mark.parametrize("op", op_db, ids=lambda o: o.full_name)
