@@ -248,7 +248,9 @@ def _length(c: CallContext, x: SSAValue, y: SSAValue) -> SSAValue:
     plain = c.emit(graph.Or, c.emit(graph.Eq, large, zero), c.emit(graph.IsInf, large))
     ratio = c.emit(graph.Select, plain, zero, c.emit(graph.Div, small, large))
     square = c.emit(graph.Add, c.emit(graph.Mul, ratio, ratio), c.scalar(1, ratio))
-    return c.emit(graph.Mul, large, c.emit(graph.Sqrt, square))
+    out = c.emit(graph.Mul, large, c.emit(graph.Sqrt, square))
+    endless = c.emit(graph.Or, c.emit(graph.IsInf, x), c.emit(graph.IsInf, y))  # a NaN or not
+    return c.emit(graph.Select, endless, c.scalar(math.inf, out), out)
 
 
 def _enter_ignoring_nan(name: str, cls: type[GraphOp]) -> None:

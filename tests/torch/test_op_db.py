@@ -1,8 +1,8 @@
 """PyTorch's operator database through ``torch.compile(backend="aicc")``, against eager.
 
-Every op gets a verdict: native (all of it was compiled), fallback (a part ran eagerly), wrong, eager
-(Dynamo made no graph of it), or untraceable (torch.compile fails with its own eager backend too). The verdicts go to
-``build/op_db/<op>.json``; ``python tests/torch/op_table.py`` makes a table of them.
+Every op gets a verdict: native (all of it was compiled), fallback (a part ran eagerly), wrong,
+eager (Dynamo makes no graph of it), or untraceable (torch.compile fails with its own backend too).
+The verdicts go to ``build/op_db/<op>.json``; ``python tests/torch/op_table.py`` makes a table.
 
 AICC_OP_SAMPLES bounds the samples per op and dtype (default 8; 0: all).
 """

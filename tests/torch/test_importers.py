@@ -1,0 +1,163 @@
+"""Importers whose edge cases the operator database's samples may miss; nothing may fall back."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import aicc
+from aicc.errors import InputError
+
+INF, NAN = math.inf, math.nan
+EDGES = torch.tensor([0.0, -0.0, 1.5, -2.5, INF, -INF, NAN, 3e38, 1e-40])
+
+
+def check(f, *args, grad=(), zeros=True):
+    """Compiled without a fallback, f gives what it gives eagerly, its gradients too.
+
+    `zeros`: the signs of zeros must agree.
+    """
+    torch._dynamo.reset()
+    compiled = torch.compile(f, backend="aicc", options={"fallback": "error"})
+    results = []
+    for g in (f, compiled):
+        inputs = [a.clone().requires_grad_(i in grad) for i, a in enumerate(args)]
+        out = g(*inputs)
+        slopes = ()
+        if grad:
+            slopes = torch.autograd.grad(out.sum(), [inputs[i] for i in grad])
+        results.append((out.detach(), *slopes))
+    for want, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, equal_nan=True)
+        if want.is_floating_point() and zeros:
+            assert (got.signbit() == want.signbit())[want == 0].all()
+
+
+@pytest.mark.parametrize("f", [torch.sign, torch.signbit, torch.abs, torch.angle, torch.sgn])
+def test_unary_edges(f):
+    check(f, EDGES)
+
+
+@pytest.mark.parametrize("f", [torch.copysign, torch.hypot, torch.fmax, torch.fmin, torch.atan2])
+def test_binary_edges(f):
+    zeros = f not in (torch.fmax, torch.fmin)  # which of 0 and −0 is larger is left open
+    check(f, EDGES[:, None], EDGES[None, :], zeros=zeros)
+
+
+def test_scalars_take_a_dim():
+    x = torch.tensor(2.5)
+    check(lambda x: x.sum(0) + x.mean(-1) + x.amax(0), x, grad=(0,))
+    check(lambda x, i: x.gather(0, i), x, torch.tensor(0))
+    check(lambda x, i: x.scatter(0, i, 7.0), x, torch.tensor(0))
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 5)])
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+def test_fourier_transforms_undo_each_other(shape, norm):
+    x = torch.randn(shape)
+    check(lambda x: torch.view_as_real(torch.fft.fftn(x, norm=norm)), x)
+    check(lambda x: torch.fft.irfftn(torch.fft.rfftn(x, norm=norm), s=shape, norm=norm), x)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 1.5, 2.0, INF])
+def test_distances(p):
+    a, b = torch.randn(4, 3), torch.randn(5, 3)
+    grad = (0, 1) if p else ()
+    check(lambda a, b: torch.cdist(a, b, p, "donot_use_mm_for_euclid_dist"), a, b, grad=grad)
+    check(lambda a: F.pdist(a, p), a, grad=(0,) if p else ())
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags(mode):
+    """An empty bag, and an index that is padding."""
+    weight = torch.randn(6, 3)
+    indices, offsets = torch.tensor([1, 2, 5, 0, 3]), torch.tensor([0, 2, 2])
+    with torch.no_grad():
+        check(
+            lambda w, i, o: F.embedding_bag(i, w, o, mode=mode, padding_idx=3),
+            weight,
+            indices,
+            offsets,
+        )
+
+
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("how", ["sum", "prod", "mean", "amax", "amin"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_scatter_reduce(how, include, dtype):
+    x, source = torch.arange(4).to(dtype), torch.tensor([-5, 3, 4, -8, 9]).to(dtype)
+    at = torch.tensor([0, 0, 2, 2, 2])
+    check(lambda x, s: x.scatter_reduce(0, at, s, how, include_self=include), x, source)
+
+
+def test_masked_scatter_takes_in_order():
+    mask = torch.tensor([[True, False, True], [False, True, True]])
+    x, source = torch.zeros(2, 3), torch.arange(1.0, 7.0)
+    check(lambda x, s: x.masked_scatter(mask, s), x, source, grad=(0, 1))
+
+
+@pytest.mark.parametrize("ceil", [True, False])
+@pytest.mark.parametrize("divisor", [None, 3])
+@pytest.mark.parametrize("count", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_average_pools(ceil, divisor, count, dtype):
+    x = (torch.randn(2, 3, 7, 8) * 9).to(dtype)
+    grad = (0,) if dtype == torch.float32 else ()
+    check(lambda x: F.avg_pool2d(x, (3, 2), (2, 3), 1, ceil, count, divisor), x, grad=grad)
+
+
+@pytest.mark.parametrize("pad", [(1, 2, 0, 3), (-1, 2, 1, -1)])
+def test_replicated_pads(pad):
+    check(lambda x: F.pad(x, pad, mode="replicate"), torch.randn(1, 2, 4, 5), grad=(0,))
+
+
+def test_output_padding_has_gradients():
+    x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3)
+    f = lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1)  # noqa: E731
+    check(f, x, w, grad=(0, 1))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x, y):
+        return torch.relu(self.linear(x)) + y.transpose(0, 1)
+
+
+def test_symbolically_traced_modules_compile():
+    block = Block()
+    traced = torch.fx.symbolic_trace(block)
+    x, y = torch.randn(3, 4), torch.randn(4, 3)
+    compiled = aicc.compile(traced, [x, y])
+    torch.testing.assert_close(compiled(x, y), block(x, y))
+
+
+def test_exported_files_keep_dynamic_dims(tmp_path):
+    n = torch.export.Dim("n", min=2, max=9)
+    block = Block()
+    example = (torch.randn(3, 4), torch.randn(4, 3))
+    program = torch.export.export(block, example, dynamic_shapes=({0: n}, {1: n}))
+    torch.export.save(program, tmp_path / "block.pt2")
+    compiled = aicc.compile(tmp_path / "block.pt2")
+    for size in (2, 5, 9):
+        x, y = torch.randn(size, 4), torch.randn(4, size)
+        torch.testing.assert_close(compiled(x, y), block(x, y))
+    with pytest.raises(InputError):
+        compiled.run([np.zeros((10, 4), np.float32), np.zeros((4, 10), np.float32)])
+
+
+def test_weights_are_not_copied():
+    """A parameter changed in place after compiling is seen: constants share its memory."""
+    block = Block().eval()
+    x, y = torch.randn(3, 4), torch.randn(4, 3)
+    compiled = aicc.compile(block, [x, y], pipeline="")
+    with torch.no_grad():
+        block.linear.weight.mul_(2)
+    torch.testing.assert_close(compiled(x, y), block(x, y))
