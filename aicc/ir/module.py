@@ -64,7 +64,8 @@ def new_function(
 def finish_function(func: FuncOp, outputs: Sequence[tuple[str, SSAValue]]) -> None:
     """Return the named values and set the function's type."""
     func.body.block.add_op(ReturnOp(*(v for _, v in outputs)))
-    func.res_attrs = ArrayAttr([DictionaryAttr({NAME: StringAttr(n)}) for n, _ in outputs])
+    if outputs:
+        func.res_attrs = ArrayAttr([DictionaryAttr({NAME: StringAttr(n)}) for n, _ in outputs])
     update_function_type(func)
 
 

@@ -187,7 +187,14 @@ class _Emitter:
 
     # ------------------------------------------------------------------ blocks
 
-    def body(self, block: Block, depth: int, ends: Callable[[Operation, int], None]) -> None:
+    def body(
+        self,
+        block: Block,
+        depth: int,
+        ends: Callable[[Operation, int], None],
+        kept: Sequence[SSAValue] = (),
+    ) -> None:
+        """Write a block's ops; `kept` values live on after it."""
         last_uses = last_uses_of(block)
         for op in block.ops:
             if isinstance(op, (ReturnOp, graph.Yield)):
@@ -197,7 +204,9 @@ class _Emitter:
             self.op(op, depth)
             for number in range(first, len(self.lines) + 1):
                 self.labels.setdefault(number, label_of(op))
-            dead = [self.names[v] for v in last_uses.get(op, ()) if v in self.names]
+            dead = [
+                self.names[v] for v in last_uses.get(op, ()) if v in self.names and v not in kept
+            ]
             if dead:
                 self.line(depth, f"del {', '.join(dead)}")
         raise ValueError("a block has no terminator")
@@ -217,6 +226,8 @@ class _Emitter:
             self.loop(op, depth)
         elif isinstance(op, graph.CustomCall):
             self.custom_call(op, depth)
+        elif isinstance(op, graph.Fused):
+            self.fused(op, depth)
         elif isinstance(op, CallOp):
             callee = _identifier(op.callee.root_reference.data)
             args = ", ".join(self.name(v) for v in op.operands)
@@ -273,6 +284,24 @@ class _Emitter:
         self.line(depth, "else:")
         self.body(op.else_region.block, depth + 1, ends)
 
+    def fused(self, op: graph.Fused, depth: int) -> None:
+        """The body's ops, one after another: what is inside one kernel elsewhere."""
+        block = op.body.block
+        for arg, value in zip(block.args, op.inputs, strict=True):
+            self.names[arg] = self.name(value)
+        self.line(depth, f"# {op.role} kernel{' ' + op.label if op.label else ''}")
+
+        def ends(end: Operation, inner: int) -> None:
+            taken: set[str] = {self.name(a) for a in block.args}
+            for result, value in zip(op.outputs, end.operands, strict=True):
+                if (name := self.name(value)) in taken or isinstance(value.owner, graph.Constant):
+                    self.line(inner, f"{self.name(result)} = {name}")
+                else:
+                    self.names[result] = name
+                taken.add(name)
+
+        self.body(block, depth, ends, kept=block.args)
+
     def loop(self, op: graph.Loop, depth: int) -> None:
         block = op.body.block
         fn = self.unique("body")
@@ -319,11 +348,20 @@ def label_of(op: Operation) -> str:
 
 def alias_root(value: SSAValue) -> SSAValue:
     """The value whose memory a value may share, through ops that give views."""
-    while isinstance(owner := value.owner, Operation):
+    while True:
+        owner = value.owner
+        if isinstance(owner, Block):
+            fused = owner.parent_op()
+            if not isinstance(fused, graph.Fused):
+                return value
+            value = fused.inputs[owner.args.index(value)]
+            continue
+        if isinstance(owner, graph.Fused):
+            value = owner.yielded().inputs[owner.outputs.index(value)]
+            continue
         if type(owner) not in MAY_ALIAS or not owner.operands:
             return value
         value = owner.operands[0]
-    return value
 
 
 def last_uses_of(block: Block) -> dict[Operation, list[SSAValue]]:
@@ -338,7 +376,7 @@ def last_uses_of(block: Block) -> dict[Operation, list[SSAValue]]:
             seen.add(v)
             found.setdefault(op, []).append(v)
         for r in op.results:
-            if r not in seen and (len(op.results) == 1 or isinstance(op, graph.If)):
+            if r not in seen and (len(op.results) == 1 or isinstance(op, (graph.If, graph.Fused))):
                 seen.add(r)
                 found.setdefault(op, []).append(r)
     last = block.last_op

@@ -219,6 +219,7 @@ INLINE: frozenset[type[GraphOp]] = frozenset(
         graph.Loop,
         graph.Yield,
         graph.CustomCall,
+        graph.Fused,
     }
 )
 """Ops that the executor writes into its code itself."""

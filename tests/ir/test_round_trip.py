@@ -122,6 +122,11 @@ def test_symbols_regions_locations_and_optional_operands():
     check(module)
 
 
+def test_functions_without_arguments_or_results():
+    check(module_of())
+    check(module_of(inputs=[("x", tensor((2,), "f32"))], build=lambda b, x: []))
+
+
 MODELS = ("test_loop11", "test_if", "test_lstm_defaults", "test_scan9_sum", "test_gru_defaults")
 
 

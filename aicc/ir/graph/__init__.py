@@ -54,6 +54,7 @@ from aicc.ir.graph.creation import (
     ShapeExpr,
     ShapeOf,
 )
+from aicc.ir.graph.fused import Fused
 from aicc.ir.graph.image import (
     GridSample,
     NonMaxSuppression,
@@ -274,6 +275,7 @@ _CLASSES: tuple[type[GraphOp], ...] = (
     If,
     Loop,
     CustomCall,
+    Fused,
 )
 
 OPS: dict[str, type[GraphOp]] = {c.name: c for c in _CLASSES}
