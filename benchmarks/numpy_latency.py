@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads would slow the next candidate
 
 import argparse
 import math
@@ -36,6 +37,7 @@ def systems(name: str) -> dict[str, Callable[[], list[np.ndarray]]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     gpt2 = name == "gpt2"
     path = models.exported(name) if gpt2 else models.light(name)
     inputs = models.inputs_of(path)

@@ -45,6 +45,10 @@ def _average_pool(a: Attributes, x: torch.Tensor):
     return F.avg_pool2d(x, *args) / F.avg_pool2d(ones, *args)
 
 
+def _batch_norm(a: Attributes, x: torch.Tensor, scale: Any, bias: Any, mean: Any, variance: Any):
+    return F.batch_norm(x, mean, variance, scale, bias, eps=a.get("epsilon", 1e-5))
+
+
 def _reshape(a: Attributes, x: torch.Tensor, shape: torch.Tensor):
     return x.reshape([x.shape[i] if d == 0 else d for i, d in enumerate(shape.tolist())])
 
@@ -67,7 +71,7 @@ def _unsqueeze(a: Attributes, x: torch.Tensor):
 OPS: dict[str, Callable[..., torch.Tensor]] = {
     "Add": lambda a, x, y: x + y,
     "AveragePool": _average_pool,
-    "BatchNormalization": lambda a, x, s, b, m, v: F.batch_norm(x, m, v, s, b, eps=a["epsilon"]),
+    "BatchNormalization": _batch_norm,
     "Concat": lambda a, *xs: torch.cat(xs, a["axis"]),
     "Conv": _conv,
     "Dropout": lambda a, x: x,
