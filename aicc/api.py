@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
 
 from aicc.artifact import load_artifact, save_artifact
-from aicc.dims import DimSpec, parse_dims
+from aicc.dims import DimSpec, Range, parse_dims
 from aicc.errors import CompileError, InputError
 from aicc.ir.asm import print_module
 from aicc.ir.interfaces import CompileContext
@@ -209,6 +212,35 @@ def compile(
     ranges = parse_dims(dims)
     chosen = backend(target, custom_calls)
     passes = parse_pipeline(pipeline)
+    with collector_paused():
+        return _compile(
+            model, inputs, chosen, ranges, passes, pipeline, verify_each, observer, owned_outputs
+        )
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the cyclic garbage collector: every full collection walks the whole IR, in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _compile(
+    model: Any,
+    inputs: Inputs | None,
+    chosen: Backend,
+    ranges: Mapping[str, Range],
+    passes: Sequence[ModulePass],
+    pipeline: str,
+    verify_each: bool,
+    observer: Observer | None,
+    owned_outputs: bool,
+) -> CompiledModel:
     imported = import_any(model, inputs, ranges)
     module = imported.module
     module.verify()
@@ -228,7 +260,10 @@ def compile(
         raise CompileError(str(e)) from e
 
     def respecialize(given: Inputs) -> CompiledModel:
-        return compile(model, given, target=target, dims=dims, pipeline=pipeline)
+        with collector_paused():
+            return _compile(
+                model, given, chosen, ranges, passes, pipeline, False, None, owned_outputs
+            )
 
     return CompiledModel(
         module,
