@@ -31,9 +31,11 @@ def torch_dtype(dtype: torch.dtype) -> DType:
 class CallContext:
     """A call's metadata, and ways to build its lowering."""
 
-    def __init__(self, builder: GraphBuilder, node: Node):
+    def __init__(self, builder: GraphBuilder, node: Node, fallback: bool = False):
         self.b = builder
         self.node = node
+        self.fallback = fallback
+        """Whether a call that isn't lowered runs in torch instead."""
         self.val = node.meta.get("val")
 
     # ------------------------------------------------------------------ the result, as traced

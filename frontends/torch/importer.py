@@ -227,7 +227,7 @@ class FxImporter:
                 self.mutations.append((self.positions[source], value))
                 return value
         importer = IMPORTERS.get(name)
-        context = CallContext(self.builder, node)
+        context = CallContext(self.builder, node, self.fallback)
         if importer is not None:
             try:
                 result = importer(context, *args, **kwargs)

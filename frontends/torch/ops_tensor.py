@@ -13,6 +13,7 @@ from aicc.frontends.torch.context import CallContext, torch_dtype
 from aicc.frontends.torch.table import aten
 from aicc.ir import graph
 from aicc.ir.dtypes import i64
+from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, SymExpr
 from aicc.ir.types import element_type, rank_of, shape_of
 
@@ -314,3 +315,28 @@ def triangle(c: CallContext, rows: int, columns: int, offset: int = 0, **_: Any)
     """The places at and below (tril) or above (triu) a diagonal, as [2, n]."""
     of = np.tril_indices if "tril" in str(c.node.target) else np.triu_indices
     return c.b.constant(np.stack(of(rows, offset, columns)), c.dtype())
+
+
+# ---------------------------------------------------------------------- random numbers
+
+
+def _enter_random(name: str, cls: type[GraphOp]) -> None:
+    @aten(name)
+    def draw(c: CallContext, size: Any, **_: Any):
+        """Other numbers at each run. Where torch can be called its own generator draws instead:
+        a seed then means what it means in torch."""
+        if c.fallback:
+            return NotImplemented
+        return c.emit(cls, shape=c.b.structural(c.dims()), dtype=c.dtype())
+
+
+_enter_random("rand", graph.RngUniform)
+_enter_random("randn", graph.RngNormal)
+
+
+@aten("randperm")
+def randperm(c: CallContext, n: Any, **_: Any):
+    if c.fallback:
+        return NotImplemented
+    keys = c.emit(graph.RngUniform, shape=c.b.structural(c.dims()), dtype=f64)
+    return c.b.cast(c.b.build(graph.Sort, keys, axis=0).results[1], c.dtype())

@@ -161,3 +161,28 @@ def test_weights_are_not_copied():
     with torch.no_grad():
         block.linear.weight.mul_(2)
     torch.testing.assert_close(compiled(x, y), block(x, y))
+
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.rand(1000), torch.randn(x.shape), torch.randperm(50)
+
+
+def test_exported_programs_draw_random_numbers():
+    x = torch.zeros(1000)
+    compiled = aicc.compile(Noise(), [x])
+    uniform, normal, order = compiled(x)
+    assert uniform.min() >= 0 and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.05
+    assert abs(normal.mean()) < 0.2 and abs(normal.std() - 1) < 0.1
+    assert sorted(order.tolist()) == list(range(50))
+    assert not torch.equal(uniform, compiled(x)[0])
+
+
+def test_compiled_graphs_draw_as_torch_does():
+    compiled = torch.compile(Noise(), backend="aicc")
+    x = torch.zeros(1000)
+    torch.manual_seed(7)
+    want = Noise()(x)
+    torch.manual_seed(7)
+    for a, b in zip(want, compiled(x), strict=True):
+        torch.testing.assert_close(a, b)
