@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from aicc.frontends.torch.context import CallContext, torch_dtype
 from aicc.frontends.torch.table import aten
 from aicc.ir import graph
-from aicc.ir.dtypes import i64
+from aicc.ir.dtypes import f64, i64
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, SymExpr
 from aicc.ir.types import element_type, rank_of, shape_of
