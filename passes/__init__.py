@@ -19,6 +19,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "cse": _pass("cse", "CommonSubexpressionElimination"),
     "dce": _pass("dce", "DeadCodeElimination"),
     "decompose": _pass("decompose", "Decompose"),
+    "fuse": _pass("fuse", "Fuse"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),
 }

@@ -57,6 +57,8 @@ class CompileContext(Context):
     target: TargetDescription = field(default_factory=lambda: TargetDescription("generic"))
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays that named constants of a parsed module refer to."""
+    remarks: list[str] | None = None
+    """Where passes that explain their decisions write them, one a line; None: nobody asks."""
 
     def __post_init__(self) -> None:
         for dialect in (Builtin, Func, Graph):
@@ -74,4 +76,5 @@ class CompileContext(Context):
             self.evaluator,
             self.target,
             self.weights,
+            self.remarks,
         )

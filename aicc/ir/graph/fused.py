@@ -15,7 +15,7 @@ from aicc.ir.params import param
 from aicc.ir.symbols import Dim
 from aicc.ir.types import compatible
 
-ROLES = ("pointwise", "reduction", "contraction", "opaque")
+ROLES = ("pointwise", "reduction", "contraction")
 
 
 @graph_op
@@ -23,9 +23,8 @@ class Fused(GraphOp):
     """One kernel: the ops of `body` on its arguments; what it yields are the results.
 
     The body is isolated from above and holds pure graph ops without regions. `role` says what the
-    kernel is built around: nothing but elements (pointwise), reductions over the same rows, a
-    product or convolution (contraction), or one op that has its own lowering or a library's
-    (opaque). Symbolic dims mean what they mean outside.
+    kernel is built around: nothing but elements (pointwise), reductions over the same rows, or one
+    product or convolution (contraction). Symbolic dims mean what they mean outside.
     """
 
     name = "graph.fused"

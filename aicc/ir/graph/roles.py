@@ -1,0 +1,78 @@
+"""What an op is to a kernel: elements, an index, a reduction, a product, or something else."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from aicc.ir.graph import binary, contract, creation, indexing, norm, reduce, shape, unary
+from aicc.ir.op import GraphOp
+from aicc.ir.types import Shape, rank_of, shape_of
+
+
+class Role(Enum):
+    """How an op takes part in a fused kernel."""
+
+    POINTWISE = "each element of the result from the same element of the operands, broadcast"
+    INDEX = "each element of the result is an element of the first operand, at another index"
+    REDUCTION = "elements of the first operand combined along axes"
+    CONTRACTION = "a product or convolution"
+    OPAQUE = "has a lowering of its own"
+
+
+_INDEX = (
+    shape.Reshape,
+    shape.Transpose,
+    shape.Slice,
+    shape.Expand,
+    shape.Pad,
+    shape.Concat,
+    indexing.Gather,
+)
+_REDUCTION = (
+    reduce.ReduceSum,
+    reduce.ReduceMean,
+    reduce.ReduceMax,
+    reduce.ReduceMin,
+    reduce.ReduceProd,
+    reduce.ArgMax,
+    reduce.ArgMin,
+    norm.Softmax,
+    norm.LogSoftmax,
+    norm.LayerNorm,
+    norm.RMSNorm,
+)
+_CONTRACTION = (contract.MatMul, contract.Conv, contract.ConvTranspose, norm.Attention)
+_NOT_POINTWISE = (unary.Bitcast,)
+
+
+def role_of(op: object) -> Role:
+    """The role of an op; OPAQUE for what no kernel can take in."""
+    if isinstance(op, _INDEX):
+        return Role.INDEX
+    if isinstance(op, _REDUCTION):
+        return Role.REDUCTION
+    if isinstance(op, _CONTRACTION):
+        return Role.CONTRACTION
+    if isinstance(op, creation.Iota):
+        return Role.POINTWISE
+    pointwise = type(op).__module__ in (unary.__name__, binary.__name__)
+    return Role.POINTWISE if pointwise and not isinstance(op, _NOT_POINTWISE) else Role.OPAQUE
+
+
+def space_of(op: GraphOp) -> Shape:
+    """What a kernel for the op iterates over: the result's elements, or what is reduced."""
+    if role_of(op) is Role.REDUCTION:
+        return shape_of(op.operands[0])
+    return shape_of(op.results[0])
+
+
+def reduced_axes(op: GraphOp) -> frozenset[int]:
+    """The axes of the iteration space that the op combines along."""
+    if isinstance(op, reduce.ReduceOp):
+        return frozenset(op.axes)
+    rank = rank_of(op.operands[0])
+    if isinstance(op, (norm.LayerNorm, norm.RMSNorm)):
+        return frozenset(range(op.axis, rank))
+    if role_of(op) is Role.REDUCTION:
+        return frozenset({op.axis})  # type: ignore[attr-defined]
+    return frozenset()

@@ -1,0 +1,247 @@
+"""Forms kernels: graph ops that pass elements to one another become one `graph.fused`."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+
+from aicc.ir.graph import Constant, Fused, ShapeExpr, Yield
+from aicc.ir.graph.roles import Role, role_of
+from aicc.ir.interfaces import CompileContext
+from aicc.ir.op import GraphOp
+from aicc.ir.types import shape_of
+from aicc.passes.fusion_groups import (
+    ADDRESSES,
+    FusionCost,
+    Group,
+    bytes_of,
+    is_literal,
+    merged,
+    why_not,
+)
+
+SEARCH = 256
+"""How many ops a search for a cycle looks at before it gives up."""
+
+
+@dataclass(frozen=True)
+class Fuse(ModulePass):
+    """Put ops that can share a kernel into one `graph.fused`, largest saving first.
+
+    Two neighbours are fused where the rules of `fusion_groups` allow it and the bytes that need no
+    longer be written and read outweigh what is computed again. A remark says for each pair of
+    neighbours that stays apart why. Time is near-linear in the number of ops.
+    """
+
+    name = "fuse"
+    max_ops: int = FusionCost.max_ops
+    max_operands: int = FusionCost.max_operands
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
+        cost = FusionCost(max_ops=self.max_ops, max_operands=self.max_operands)
+        blocks = [
+            b for o in op.walk() if not isinstance(o, Fused) for r in o.regions for b in r.blocks
+        ]
+        for block in blocks:
+            if not isinstance(block.parent_op(), (ModuleOp, Fused)):
+                _Former(block, cost, remarks).run()
+
+
+class _Former:
+    """Forms the kernels of one block."""
+
+    def __init__(self, block: Block, cost: FusionCost, remarks: list[str] | None):
+        self.block, self.cost, self.remarks = block, cost, remarks
+        copy_addresses(block)
+        self.index = {op: i for i, op in enumerate(block.ops)}
+        self.group_of: dict[Operation, Group] = {}
+
+    def run(self) -> None:
+        for op in self.index:
+            if isinstance(op, GraphOp) and takes_part(op):
+                self.group_of[op] = Group.of(op)
+                self.join_producers(op)
+        for op, group in list(self.group_of.items()):
+            if group.is_alias:
+                del self.group_of[op]
+        self.rebuild()
+
+    # ------------------------------------------------------------------ forming groups
+
+    def join_producers(self, op: GraphOp) -> None:
+        """Merge the groups that `op` reads from into its own, those that save most first."""
+        read = sorted(dict.fromkeys(op.operands), key=bytes_of, reverse=True)
+        for value in read:
+            first, second = self.group_of.get(value.owner), self.group_of[op]  # type: ignore
+            if first is None or first is second:
+                continue
+            reason = why_not(first, second, self.cost) or self.cycle(first, second)
+            if reason is None:
+                both = merged(first, second)
+                for member in both.ops:
+                    self.group_of[member] = both
+            self.remark(value, op, reason)
+
+    def cycle(self, first: Group, second: Group) -> str | None:
+        """Whether `second` also depends on `first` through ops outside both."""
+        last = max(self.index[op] for op in second.ops)
+        own, seen = set(first.ops), set[Operation]()
+        pending: list[Operation] = list(first.ops)
+        while pending:
+            for result in pending.pop().results:
+                for use in result.uses:
+                    user = self.ancestor(use.operation)
+                    group = self.group_of.get(user)
+                    if user in seen or group is first or self.index[user] > last:
+                        continue
+                    if group is second:
+                        if result.owner in own:
+                            continue  # a direct edge
+                        return "between them lies a kernel that needs the one and feeds the other"
+                    if len(seen) > SEARCH:
+                        return "too much lies between them to rule out a cycle"
+                    members = group.ops if group is not None else [user]
+                    seen.update(members)
+                    pending.extend(members)
+        return None
+
+    def ancestor(self, op: Operation) -> Operation:
+        """The op of this block that holds `op`."""
+        while op.parent is not self.block:
+            parent = op.parent_op()
+            assert parent is not None
+            op = parent
+        return op
+
+    def remark(self, value: SSAValue, op: GraphOp, reason: str | None) -> None:
+        if self.remarks is None:
+            return
+        owner = value.owner
+        assert isinstance(owner, GraphOp)
+        pair = f"{owner.kind} at {owner.location} → {op.kind} at {op.location}"
+        told = f"fused, saves {2 * bytes_of(value)} bytes" if reason is None else f"apart: {reason}"
+        self.remarks.append(f"{pair}: {told}")
+
+    # ------------------------------------------------------------------ rewriting
+
+    def rebuild(self) -> None:
+        """Order the block by groups and put each group into a `graph.fused`."""
+        order = self.topological()
+        for op in self.index:
+            op.detach()
+        for unit in order:
+            if isinstance(unit, Group):
+                fused = self.kernel(unit)
+                self.block.add_op(fused)
+            else:
+                self.block.add_op(unit)
+
+    def topological(self) -> list[Group | Operation]:
+        """Groups and other ops so that each comes after what it reads; else in the old order."""
+        units: dict[Group | Operation, int] = {}
+        for op, i in self.index.items():
+            units.setdefault(self.group_of.get(op, op), i)
+        readers: dict[Group | Operation, set[Group | Operation]] = {u: set() for u in units}
+        waiting = dict.fromkeys(units, 0)
+        for op in self.index:
+            unit = self.group_of.get(op, op)
+            for inner in op.walk():
+                for value in inner.operands:
+                    owner = value.owner
+                    if not isinstance(owner, Operation) or owner not in self.index:
+                        continue
+                    source = self.group_of.get(owner, owner)
+                    if source is not unit and unit not in readers[source]:
+                        readers[source].add(unit)
+                        waiting[unit] += 1
+        ready = [(i, n, u) for n, (u, i) in enumerate(units.items()) if not waiting[u]]
+        number = {u: n for n, u in enumerate(units)}
+        heapq.heapify(ready)
+        order: list[Group | Operation] = []
+        while ready:
+            _, _, unit = heapq.heappop(ready)
+            order.append(unit)
+            for reader in readers[unit]:
+                waiting[reader] -= 1
+                if not waiting[reader]:
+                    heapq.heappush(ready, (units[reader], number[reader], reader))
+        assert len(order) == len(units), "fusion made a cycle"
+        return order
+
+    def kernel(self, group: Group) -> Fused:
+        """The group's ops, moved into the body of a new op."""
+        inputs, outputs = group.inputs(), list(group.outputs())
+        body = Block(arg_types=[v.type for v in inputs])
+        fused = Fused.make(
+            inputs,
+            result_types=[v.type for v in outputs],
+            regions=[Region(body)],
+            location=anchor_of(group).location,
+            role=group.role.name.lower(),
+            label=label_of(group),
+        )
+        known: dict[SSAValue, SSAValue] = dict(zip(inputs, body.args, strict=True))
+        for value, arg in known.items():
+            arg.name_hint = value.name_hint
+        inside = set(group.ops)
+        for value, result in zip(outputs, fused.outputs, strict=True):
+            result.name_hint = value.name_hint
+            value.replace_uses_with_if(result, lambda use: use.operation not in inside)
+        for op in sorted(group.ops, key=self.index.__getitem__):
+            for i, value in enumerate(op.operands):
+                if value not in known and is_literal(value):
+                    assert isinstance(value.owner, Constant)
+                    literal = value.owner.clone()
+                    body.add_op(literal)
+                    known[value] = literal.result
+                if value in known:
+                    op.operands[i] = known[value]
+            body.add_op(op)
+        body.add_op(Yield.make(outputs, result_types=[]))
+        return fused
+
+
+def copy_addresses(block: Block) -> None:
+    """Give each reader its own copy of ops that only say where elements lie: they cost nothing."""
+    for op in reversed(list(block.ops)):
+        if not isinstance(op, ADDRESSES):
+            continue
+        readers = list(dict.fromkeys(u.operation for u in op.results[0].uses))
+        for reader in readers[1:]:
+            if reader.parent is block:
+                copy = op.clone()
+                block.insert_op_after(copy, op)
+                op.results[0].replace_uses_with_if(
+                    copy.results[0], lambda use, reader=reader: use.operation is reader
+                )
+
+
+def takes_part(op: GraphOp) -> bool:
+    """Whether an op is to become part of a kernel: what only computes sizes is not."""
+    if isinstance(op, (Constant, ShapeExpr, Yield, Fused)) or role_of(op) is Role.OPAQUE:
+        return False
+    return None not in shape_of(op.results[0])
+
+
+def anchor_of(group: Group) -> GraphOp:
+    """The op that a kernel is built around: a product, a reduction, or the last op."""
+    for op in group.ops:
+        if role_of(op) is Role.CONTRACTION:
+            return op
+    found = [op for op in group.ops if role_of(op) is Role.REDUCTION]
+    return found[0] if found else group.ops[-1]
+
+
+def label_of(group: Group) -> str:
+    """A name for the kernel: its anchors first, then what else tells it apart."""
+    anchors = [op.kind for op in group.ops if role_of(op) in (Role.CONTRACTION, Role.REDUCTION)]
+    others = [op.kind for op in group.ops if role_of(op) is Role.POINTWISE]
+    moves = [op.kind for op in group.ops if role_of(op) is Role.INDEX]
+    names = dict.fromkeys([*anchors, *others] or moves)
+    return "_".join(list(names)[:4])

@@ -1,0 +1,262 @@
+"""Which ops may run as one kernel: groups, the rules by which they merge, and what that saves.
+
+A group has an iteration space. Reads at any index are fine as long as what is read can be computed
+anew there, which holds for groups of elements; behind a reduction or a product a value exists only
+at its own place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Block, Operation, SSAValue
+
+from aicc.ir.dtypes import dtype_of
+from aicc.ir.graph import Cast, Constant, Dequantize, Div, Expand, Mul, Reshape, Slice, Transpose
+from aicc.ir.graph.reduce import reduced_shape
+from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
+from aicc.ir.op import GraphOp
+from aicc.ir.symbols import Dim, evaluate
+from aicc.ir.types import Shape, numel, shape_of
+
+TYPICAL_DIM = 64
+"""What a symbolic dim counts as where costs are compared."""
+
+PROLOGUE = (Cast, Dequantize)
+"""Ops cheap enough to be done again for each tile of a product that reads them."""
+
+ADDRESSES = (Reshape, Transpose, Slice, Expand)
+"""Ops that only say where an element lies: whoever reads through them loads from there."""
+
+
+@dataclass(frozen=True)
+class FusionCost:
+    """The rates by which costs of different kinds are compared, in bytes of device memory.
+
+    `flops_per_byte`: operations in the time that one byte takes to move. `launch_bytes`: bytes
+    moved in the time that one kernel takes to start. `max_ops`, `max_operands`: a kernel's limits,
+    which stand for its registers and its code.
+    """
+
+    flops_per_byte: int = 16
+    launch_bytes: int = 1 << 21
+    max_ops: int = 64
+    max_operands: int = 24
+
+
+@dataclass(eq=False)
+class Group:
+    """Ops that become one kernel."""
+
+    space: Shape
+    ops: list[GraphOp] = field(default_factory=list)
+    role: Role = Role.POINTWISE
+    axes: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, op: GraphOp) -> Group:
+        role = role_of(op)
+        role = Role.POINTWISE if role is Role.INDEX else role
+        return cls(space_of(op), [op], role, reduced_axes(op))
+
+    @property
+    def kept_rows(self) -> Shape:
+        """The space with reduced dims as 1."""
+        return reduced_shape(self.space, sorted(self.axes), True)
+
+    @property
+    def rows(self) -> Shape:
+        """The space without its reduced dims."""
+        return reduced_shape(self.space, sorted(self.axes), False)
+
+    def output_shapes(self) -> tuple[Shape, ...]:
+        """The shapes that a result of the kernel may have: the space's, or its rows'."""
+        if self.role is Role.REDUCTION:
+            return self.space, self.kept_rows, self.rows
+        return (self.space,)
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether nothing is computed or moved: the same elements in the same order."""
+        return all(isinstance(op, Reshape) for op in self.ops)
+
+    def values(self) -> Iterator[SSAValue]:
+        for op in self.ops:
+            yield from op.results
+
+    def outputs(self) -> Iterator[SSAValue]:
+        """Values with uses outside the group."""
+        inside = set(self.ops)
+        for v in self.values():
+            if any(u.operation not in inside for u in v.uses):
+                yield v
+
+    def inputs(self) -> list[SSAValue]:
+        """What the group reads, scalar constants aside: they are written into the kernel."""
+        inside = set(self.ops)
+        read = (v for op in self.ops for v in op.operands)
+        return [v for v in dict.fromkeys(read) if v.owner not in inside and not is_literal(v)]
+
+    def flops(self) -> float:
+        return sum(size_of((op.flops(),)) for op in self.ops)
+
+
+def is_literal(value: SSAValue) -> bool:
+    """Whether a value is a constant of one element."""
+    return isinstance(value.owner, Constant) and size_of(shape_of(value)) == 1
+
+
+def size_of(dims: Shape | tuple[Dim, ...]) -> int:
+    """The product of dims, symbols being `TYPICAL_DIM`."""
+    total = 1
+    for d in dims:
+        if not isinstance(d, int):
+            d = TYPICAL_DIM if d is None else evaluate(d, dict.fromkeys(d.symbols(), TYPICAL_DIM))
+        total *= d
+    return total
+
+
+def bytes_of(value: SSAValue) -> int:
+    assert isinstance(value.type, TensorType)
+    return size_of(shape_of(value)) * max(dtype_of(value.type.element_type).bits // 8, 1)
+
+
+# ---------------------------------------------------------------------- rules
+
+
+def why_not(first: Group, second: Group, cost: FusionCost) -> str | None:
+    """Why `second`, which reads results of `first`, can't join its kernel; None if it can."""
+    if Role.OPAQUE in (first.role, second.role):
+        opaque = first if first.role is Role.OPAQUE else second
+        return f"{opaque.ops[0].kind} has a kernel of its own"
+    if None in (*first.space, *second.space):
+        return "a size is unknown"
+    rules = {
+        Role.POINTWISE: _after_elements,
+        Role.REDUCTION: _after_reduction,
+        Role.CONTRACTION: _after_contraction,
+    }
+    reason = rules[first.role](first, second, cost)
+    return reason or _too_large(first, second, cost)
+
+
+def merged(first: Group, second: Group) -> Group:
+    """One group of both; only for pairs that `why_not` has nothing against."""
+    anchor = first if first.role is not Role.POINTWISE else second
+    return Group(anchor.space, [*first.ops, *second.ops], anchor.role, anchor.axes)
+
+
+def crossing(first: Group, second: Group) -> list[tuple[SSAValue, Operation]]:
+    """Results of `first` and the ops of `second` that read them."""
+    inside = set(second.ops)
+    return [(v, u.operation) for v in first.values() for u in v.uses if u.operation in inside]
+
+
+def needed_outside(first: Group, second: Group) -> list[SSAValue]:
+    """Results of `first` that something besides the two groups reads."""
+    inside = {*first.ops, *second.ops}
+    return [v for v in first.values() if any(u.operation not in inside for u in v.uses)]
+
+
+def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None:
+    stored = needed_outside(first, second)
+    if any(role_of(user) is Role.CONTRACTION for _, user in crossing(first, second)):
+        if not all(_reads_for_product(op) for op in first.ops):
+            return "it would be computed again for each tile of the product"
+        if stored:
+            return "its result is needed elsewhere too, and the product doesn't write it"
+        return None
+    fits = second.output_shapes()
+    odd = [v for v in stored if shape_of(v) not in fits and not _only_reshaped(first, second)]
+    if odd:
+        return f"its result {shape_of(odd[0])} is needed elsewhere, in another shape"
+    again = size_of(second.space) / max(size_of(first.space), 1)
+    if again > 1:
+        extra = first.flops() * (again - 1)
+        saved = 2 * sum(bytes_of(v) for v in {v for v, _ in crossing(first, second)})
+        if extra > (saved + cost.launch_bytes) * cost.flops_per_byte:
+            return f"each element would be computed {again:.0f} times"
+    return None
+
+
+def _reads_for_product(op: GraphOp) -> bool:
+    """Whether a product may do the op as it reads a tile: addresses, casts, a constant scale."""
+    if isinstance(op, (Mul, Div)):
+        return any(is_literal(v) for v in op.operands)
+    return isinstance(op, (*PROLOGUE, *ADDRESSES))
+
+
+def _only_reshaped(first: Group, second: Group) -> bool:
+    """Whether elements keep their order on the way from `first` through `second`."""
+    if numel(first.space) != numel(second.space) or second.role is Role.REDUCTION:
+        return False
+    return all(_keeps_order(value, user) for value, user in dependent(first, second))
+
+
+def _keeps_order(value: SSAValue, user: Operation) -> bool:
+    if isinstance(user, Reshape):
+        return True
+    same = all(shape_of(r) == shape_of(value) for r in user.results)
+    return same and role_of(user) is Role.POINTWISE
+
+
+def _after_reduction(first: Group, second: Group, cost: FusionCost) -> str | None:
+    if second.role is Role.CONTRACTION:
+        return "a product reads its operands tile by tile, not in whole rows"
+    if second.role is Role.REDUCTION and (second.space, second.axes) != (first.space, first.axes):
+        return "it reduces other rows"
+    if second.role is Role.POINTWISE and second.space not in first.output_shapes():
+        return f"it iterates over {second.space}, the reduction over {first.space}"
+    for value, user in dependent(first, second):
+        if not _in_place(first, value, user):
+            return f"{_kind(user)} reads {_kind(value.owner)} at another index than its own row's"
+    return None
+
+
+def _in_place(group: Group, value: SSAValue, user: Operation) -> bool:
+    """Whether `user` reads each element of the value where the group has it."""
+    at = shape_of(value)
+    if role_of(user) is Role.REDUCTION:
+        return at == group.space and value is user.operands[0]
+    goal = shape_of(user.results[0])
+    if goal not in group.output_shapes():
+        return False
+    if isinstance(user, Reshape):  # only dims of 1 may come and go
+        return at == goal or {at, goal} == {group.rows, group.kept_rows}
+    if role_of(user) is Role.INDEX and not isinstance(user, Expand):
+        return False
+    return at == goal or (at == group.kept_rows and goal == group.space)
+
+
+def _after_contraction(first: Group, second: Group, cost: FusionCost) -> str | None:
+    if second.role is not Role.POINTWISE:
+        return f"a {second.role.name.lower()} needs more of the product than one tile"
+    if not _only_reshaped(first, second):
+        return f"it reads the product {first.space} at another index, or more than once"
+    return None
+
+
+def dependent(first: Group, second: Group) -> Iterator[tuple[SSAValue, Operation]]:
+    """What ops of `second` read that comes from `first`, through other ops of `second` or not."""
+    values = set(first.values())
+    for op in second.ops:  # in topological order, as groups grow
+        read = [v for v in op.operands if v in values]
+        yield from ((v, op) for v in read)
+        if read:
+            values.update(op.results)
+
+
+def _too_large(first: Group, second: Group, cost: FusionCost) -> str | None:
+    if len(first.ops) + len(second.ops) > cost.max_ops:
+        return f"the kernel would hold more than {cost.max_ops} ops"
+    both = merged(first, second)
+    operands = len(both.inputs()) + sum(1 for _ in both.outputs())
+    if operands > cost.max_operands:
+        return f"the kernel would have {operands} operands, more than {cost.max_operands}"
+    return None
+
+
+def _kind(owner: Operation | Block) -> str:
+    return owner.name.removeprefix("graph.") if isinstance(owner, Operation) else "an argument"
