@@ -198,6 +198,7 @@ def compile(
     observer: Observer | None = None,
     owned_outputs: bool = False,
     custom_calls: Callable[..., Any] | None = None,
+    remarks: list[str] | None = None,
 ) -> CompiledModel:
     """Compile a model.
 
@@ -205,7 +206,8 @@ def compile(
     module, ExportedProgram or fx.GraphModule, or a graph module. `inputs`: example inputs, needed
     for torch modules, and for ONNX models whose structure depends on an input's value. `dims`:
     sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and
-    after each pass and stops at the first that changes the result.
+    after each pass and stops at the first that changes the result. `remarks`: a list that takes the
+    lines in which passes explain their decisions (what `fuse` fused, and why not the rest).
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
@@ -214,7 +216,16 @@ def compile(
     passes = parse_pipeline(pipeline)
     with collector_paused():
         return _compile(
-            model, inputs, chosen, ranges, passes, pipeline, verify_each, observer, owned_outputs
+            model,
+            inputs,
+            chosen,
+            ranges,
+            passes,
+            pipeline,
+            verify_each,
+            observer,
+            owned_outputs,
+            remarks,
         )
 
 
@@ -240,12 +251,13 @@ def _compile(
     verify_each: bool,
     observer: Observer | None,
     owned_outputs: bool,
+    remarks: list[str] | None = None,
 ) -> CompiledModel:
     imported = import_any(model, inputs, ranges)
     module = imported.module
     module.verify()
     original = module.clone()
-    context = CompileContext(evaluator=chosen, target=chosen.description)
+    context = CompileContext(evaluator=chosen, target=chosen.description, remarks=remarks)
     manager = PassManager(passes, context, verify_ir_each=verify_each)
     if observer is not None:
         observer("import", 0, len(passes), module)

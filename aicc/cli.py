@@ -35,6 +35,18 @@ DimOption = Annotated[
 ]
 
 
+ExplainFusion = Annotated[
+    bool, typer.Option(help="Say for each pair of neighbours why fuse fused them or not.")
+]
+
+
+def _explain(remarks: Sequence[str] | None) -> None:
+    if remarks is None:
+        return
+    for line in remarks or ["no pair of ops was looked at: does the pipeline have the pass fuse?"]:
+        typer.echo(line, err=True)
+
+
 def _version(show: bool) -> None:
     if show:
         typer.echo(f"aicc {__version__}")
@@ -69,14 +81,16 @@ def compile(
     verify_each: Annotated[
         bool, typer.Option(help="Run before and after each pass; stop where results change.")
     ] = False,
+    explain_fusion: ExplainFusion = False,
 ) -> None:
     """Compile MODEL and write an artifact."""
     from aicc.dumps import observers
 
+    remarks: list[str] | None = [] if explain_fusion else None
     with progress() as show:
-        compiled = _compile(
-            model, target, pipeline, dim, verify_each, observers(dump_ir, print_ir_after, show)
-        )
+        observer = observers(dump_ir, print_ir_after, show)
+        compiled = _compile(model, target, pipeline, dim, verify_each, observer, remarks)
+    _explain(remarks)
     where = output if output is not None else Path(_stem(model) + ".aicc")
     compiled.save(where)
     typer.echo(f"artifact: {where}", err=True)
@@ -91,6 +105,7 @@ def _compile(
     dim: Sequence[str],
     verify_each: bool,
     observer: Any,
+    remarks: list[str] | None = None,
 ) -> CompiledModel:
     import aicc.api
     from aicc.dims import parse_dim_options
@@ -103,6 +118,7 @@ def _compile(
         pipeline=DEFAULT_PIPELINE if pipeline is None else pipeline,
         verify_each=verify_each,
         observer=observer,
+        remarks=remarks,
     )
 
 
@@ -191,12 +207,14 @@ def opt(
     mlir_timing: Annotated[bool, typer.Option(help="Print seconds per pass to stderr.")] = False,
     locations: Annotated[bool, typer.Option(help="Print each op's place in the model.")] = False,
     target: Annotated[str, typer.Option(help="Whose legal ops decompose keeps.")] = "numpy",
+    explain_fusion: ExplainFusion = False,
 ) -> None:
     """Run passes over graph IR, as mlir-opt does: text in, text out."""
     from aicc.dumps import run_passes
     from aicc.sources import weights_beside
 
     text = sys.stdin.read() if file == "-" else _read_text(Path(file))
+    remarks: list[str] | None = [] if explain_fusion else None
     typer.echo(
         run_passes(
             text,
@@ -208,9 +226,11 @@ def opt(
             timing=mlir_timing,
             locations=locations,
             weights=None if file == "-" else weights_beside(Path(file)),
+            remarks=remarks,
         ),
         nl=False,
     )
+    _explain(remarks)
 
 
 def _read_text(path: Path) -> str:

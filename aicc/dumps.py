@@ -58,10 +58,14 @@ def run_passes(
     timing: bool = False,
     locations: bool = False,
     weights: Mapping[str, np.ndarray] | None = None,
+    remarks: list[str] | None = None,
 ) -> str:
-    """Parse, run a pipeline, print. Raises CompileError for text that is no valid IR."""
+    """Parse, run a pipeline, print. Raises CompileError for text that is no valid IR.
+
+    `remarks`: a list that takes the lines in which passes explain themselves.
+    """
     chosen = backend(target)
-    context = CompileContext(evaluator=chosen, target=chosen.description)
+    context = CompileContext(evaluator=chosen, target=chosen.description, remarks=remarks)
     try:
         module = parse_module(text, name, weights)
     except (ParseError, VerifyException) as e:

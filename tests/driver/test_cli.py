@@ -163,3 +163,13 @@ def test_changed_artifact_is_refused(artifact, tmp_path):
     text = (copy / "model.mlir").read_text()
     (copy / "model.mlir").write_text(text.replace("graph.relu", "graph.neg", 1))
     assert "was changed" in aicc("run", copy, code=2).stderr
+
+
+def test_explain_fusion(tmp_path):
+    pipeline = "canonicalize,batch-norm-fold,fuse,dce"
+    done = aicc("compile", MODEL, "-o", tmp_path / "o", "--pipeline", pipeline, "--explain-fusion")
+    assert re.search(r"conv at .* → relu at .*: fused, saves \d+ bytes", done.stderr)
+    assert re.search(r"→ .*: apart: a reduction needs more of the product", done.stderr)
+    assert "kernel" in (tmp_path / "o" / "program.py").read_text()
+    done = aicc("compile", MODEL, "-o", tmp_path / "p", "--explain-fusion")
+    assert "does the pipeline have the pass fuse?" in done.stderr

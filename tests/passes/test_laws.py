@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from aicc.ir import graph
 from aicc.ir.asm import parse_module, print_module
 from aicc.ir.interfaces import CompileContext
+from aicc.ir.module import main_of
+from aicc.ir.op import GraphOp
+from aicc.ir.types import shape_of
 from aicc.passes import PASSES
 from aicc.pipeline import DEFAULT_PIPELINE, PassManager, parse_pipeline
 from tests.passes.random_modules import BACKEND, Drawn, modules
@@ -32,7 +35,16 @@ def same(want, got):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("pipeline", [*sorted(PASSES), "decompose{all=true}", DEFAULT_PIPELINE])
+PIPELINES = (
+    *sorted(PASSES),
+    "decompose{all=true}",
+    "decompose{all=true},fuse,dce",
+    "fuse{max-ops=3 max-operands=4}",
+    DEFAULT_PIPELINE,
+)
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @LAWS
 @given(drawn=modules())
 def test_passes_keep_results(pipeline, drawn: Drawn):
@@ -88,3 +100,17 @@ def test_folding_is_bounded(drawn: Drawn):
     for op in drawn.module.walk():
         if isinstance(op, graph.Constant) and id(op.value) not in before:
             assert op.value.array.size <= max(4, total)
+
+
+@LAWS
+@given(drawn=modules())
+def test_fusing_leaves_little(drawn: Drawn):
+    """Every op but sorts and the like is in a kernel, and no kernel only renames elements."""
+    run_pipeline(drawn.module, "canonicalize,dce,fuse,dce")
+    for op in main_of(drawn.module).body.block.ops:
+        if isinstance(op, graph.Fused):
+            inside = [o for o in op.ops() if not isinstance(o, graph.Constant)]
+            assert not all(isinstance(o, graph.Reshape) for o in inside)
+            assert op.role in ("pointwise", "reduction", "contraction")
+        elif isinstance(op, GraphOp) and None not in shape_of(op.results[0]):
+            assert isinstance(op, (graph.Constant, graph.Reshape, graph.ShapeExpr, graph.ShapeOf))
