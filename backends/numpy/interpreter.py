@@ -91,6 +91,12 @@ class _GraphFunctions(InterpreterFunctions):
             tuple(scans),
         )
 
+    @impl(graph.Fused)
+    def run_fused(
+        self, interpreter: Interpreter, op: graph.Fused, args: PythonValues
+    ) -> PythonValues:
+        return interpreter.run_ssacfg_region(op.body, args)
+
     @impl_terminator(graph.Yield)
     def run_yield(self, interpreter: Interpreter, op: graph.Yield, args: PythonValues):
         return ReturnedValues(args), ()

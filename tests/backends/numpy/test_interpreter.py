@@ -11,11 +11,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from xdsl.interpreter import Interpreter
+from xdsl.utils.exceptions import ParseError, VerifyException
 
 import aicc
 import aicc.errors
+from aicc.backends.numpy.backend import NumpyBackend
 from aicc.backends.numpy.interpreter import GraphFunctions, interpret
 from aicc.backends.numpy.table import implements
+from aicc.ir.asm import parse_module
 from aicc.ir.graph import OPS
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +34,60 @@ def test_digits_op_by_op():
     model = aicc.compile(ROOT / "examples/digits/digits.onnx")
     x = np.load(ROOT / "examples/digits/samples.npy")
     np.testing.assert_array_equal(interpret(model.module, [x])[0], model(x))
+
+
+FUSED = """
+func.func @main(%x: tensor<3xf32>)
+    -> (tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>) {
+  %a, %b, %c, %unused = graph.fused %x {role = "pointwise", label = "twice"} : (tensor<3xf32>)
+      -> (tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>) {
+  ^bb0(%p: tensor<3xf32>):
+    %k = graph.constant dense<[1.0, 2.0, 3.0]> : tensor<3xf32>
+    %s = graph.add %p, %p : tensor<3xf32>
+    %n = graph.neg %s : tensor<3xf32>
+    graph.yield %s, %s, %p, %n : (tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>) -> ()
+  }
+  %d = graph.exp %x : tensor<3xf32>
+  func.return %a, %b, %c, %d : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
+}
+"""
+
+
+def test_a_kernel_may_give_a_value_twice_and_give_back_what_it_read():
+    module = parse_module(FUSED)
+    x = np.array([1, 2, 3], np.float32)
+    want = [x + x, x + x, x, np.exp(x)]
+    for got in (interpret(module, [x]), NumpyBackend().run(module, [x])):
+        for a, b in zip(want, got, strict=True):
+            np.testing.assert_array_equal(a, b)
+    owned = NumpyBackend().load(module, owned_outputs=True)(x)
+    owned[2][:] = 9
+    owned[0][:] = 9
+    np.testing.assert_array_equal(x, [1, 2, 3])
+    np.testing.assert_array_equal(owned[1], [2, 4, 6])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("^bb0(%p: tensor<3xf32>)", "^bb0(%p: tensor<3xf32>, %q: tensor<3xf32>)", "takes 2"),
+        (
+            "graph.yield %s, %s, %p, %n : (tensor<3xf32>, ",
+            "graph.yield %s, %s, %p : (",
+            "4 results",
+        ),
+        ('role = "pointwise"', 'role = "opaque"', "one of pointwise"),
+        (
+            "%n = graph.neg %s",
+            "%n = graph.rng_uniform {shape = [3], dtype = f32} : tensor<3xf32> //",
+            "only pure graph ops",
+        ),
+    ],
+)
+def test_kernels_are_verified(old, new, words):
+    assert old in FUSED
+    with pytest.raises((ParseError, VerifyException), match=words):
+        parse_module(FUSED.replace(old, new))
 
 
 def looping_model() -> onnx.ModelProto:
