@@ -20,6 +20,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dce": _pass("dce", "DeadCodeElimination"),
     "decompose": _pass("decompose", "Decompose"),
     "fuse": _pass("fuse", "Fuse"),
+    "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),
 }
