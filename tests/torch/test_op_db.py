@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 
 import aicc.torch_backend as backend
 
-pytestmark = pytest.mark.torch_suite
+pytestmark = [pytest.mark.torch_suite, pytest.mark.timeout(1800)]
 
 SAMPLES = int(os.environ.get("AICC_OP_SAMPLES", "8")) or None
 TABLE = Path(__file__).parents[2] / "build" / "op_db"
