@@ -14,7 +14,19 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.ir.dtypes import dtype_of
-from aicc.ir.graph import Cast, Constant, Dequantize, Div, Expand, Mul, Reshape, Slice, Transpose
+from aicc.ir.graph import (
+    Cast,
+    Constant,
+    Dequantize,
+    Div,
+    Expand,
+    Fused,
+    Gather,
+    Mul,
+    Reshape,
+    Slice,
+    Transpose,
+)
 from aicc.ir.graph.reduce import reduced_shape
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
@@ -260,3 +272,23 @@ def _too_large(first: Group, second: Group, cost: FusionCost) -> str | None:
 
 def _kind(owner: Operation | Block) -> str:
     return owner.name.removeprefix("graph.") if isinstance(owner, Operation) else "an argument"
+
+
+PARTIAL = (Gather, Slice)
+"""Ops that read only some elements of their first operand."""
+
+
+def moved_bytes(op: GraphOp) -> int:
+    """Bytes that a kernel reads and writes, each element once, symbols being `TYPICAL_DIM`."""
+    total = sum(bytes_of(r) for r in op.results)
+    inside = op.body.block.args if isinstance(op, Fused) else op.operands
+    for value, inner in dict(zip(op.operands, inside, strict=True)).items():
+        readers = [u for u in inner.uses if isinstance(op, Fused) or u.operation is op]
+        parts = [
+            bytes_of(u.operation.results[0])
+            if isinstance(u.operation, PARTIAL) and u.index == 0
+            else bytes_of(value)
+            for u in readers
+        ]
+        total += min(sum(parts), bytes_of(value))
+    return total

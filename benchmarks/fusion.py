@@ -1,0 +1,113 @@
+"""Kernels per model and the bytes that they move: aicc's `fuse` beside Inductor's for a GPU.
+
+fusion.py [MODEL …]: transformers of two layers at their base width, and ResNet-50; float32. No GPU
+is needed (`inductor_gpu.py`). For aicc a kernel is a `graph.fused`, or another op that isn't a
+view; its bytes are what it reads of its operands and its results. Inductor's are the launches of
+its host code and the bytes that its scheduler counts. Weights count on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from typing import Any
+
+import harness
+import inductor_gpu
+import models
+import torch
+from torch import nn
+
+PIPELINE = (
+    "canonicalize,shape-simplify,constant-fold,batch-norm-fold,scale-fold,canonicalize,"
+    "constant-fold,cse,dce,raise-composites,canonicalize,cse,dce,fuse,dce"
+)
+NOT_KERNELS = ("constant", "shape_expr", "shape_of", "reshape")
+
+
+class Last(nn.Module):
+    """A transformer of token ids or pixels to its last hidden state."""
+
+    def __init__(self, model: nn.Module, name: str):
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(**{self.name: x}).last_hidden_state
+
+
+def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    import transformers as t
+
+    torch.manual_seed(0)
+    ids = torch.randint(0, 1000, (1, 128))
+    if name == "bert":
+        config = t.BertConfig(num_hidden_layers=2)
+        return Last(t.BertModel(config, add_pooling_layer=False).eval(), "input_ids"), (ids,)
+    if name == "gpt2":
+        config = t.GPT2Config(n_layer=2, use_cache=False)
+        return Last(t.GPT2Model(config).eval(), "input_ids"), (ids,)
+    if name == "llama":
+        config = t.LlamaConfig(
+            vocab_size=1000,
+            hidden_size=1024,
+            intermediate_size=2816,
+            num_hidden_layers=2,
+            num_attention_heads=16,
+            num_key_value_heads=4,
+            use_cache=False,
+        )
+        return Last(t.LlamaModel(config).eval(), "input_ids"), (ids,)
+    if name == "vit":
+        config = t.ViTConfig(num_hidden_layers=2)
+        model = t.ViTModel(config, add_pooling_layer=False).eval()
+        return Last(model, "pixel_values"), (torch.randn(1, 3, 224, 224),)
+    return models.torch_model("resnet50")
+
+
+def by_aicc(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+    import aicc
+    from aicc.ir.graph import Fused
+    from aicc.ir.op import GraphOp
+    from aicc.passes.fusion_groups import moved_bytes
+
+    compiled = aicc.compile(model, inputs, pipeline=PIPELINE)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*inputs), model(*inputs), rtol=1e-3, atol=1e-3)
+    kernels: Counter[str] = Counter()
+    moved = 0
+    for func in compiled.module.ops:
+        for op in func.regions[0].block.ops:
+            if not isinstance(op, GraphOp) or op.kind in NOT_KERNELS:
+                continue
+            kernels[f"{op.role} {op.label}" if isinstance(op, Fused) else op.kind] += 1
+            moved += moved_bytes(op)
+    return {"kernels": kernels.total(), "bytes": moved, "names": dict(kernels.most_common())}
+
+
+def by_inductor(graph: torch.fx.GraphModule) -> dict[str, Any]:
+    kernels, moved = inductor_gpu.kernels_and_bytes(graph)
+    return {"kernels": kernels.total(), "bytes": moved, "names": dict(kernels.most_common())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="default: all")
+    args = parser.parse_args()
+    results = {}
+    names = args.models or ["bert", "gpt2", "llama", "vit", "resnet50"]
+    built = {name: build(name) for name in names}
+    ours = {name: by_aicc(*parts) for name, parts in built.items()}
+    graphs = {name: inductor_gpu.exported(*parts) for name, parts in built.items()}
+    inductor_gpu.pretend()
+    for name, graph in graphs.items():
+        found = results[name] = {"aicc": ours[name], "inductor": by_inductor(graph)}
+        print(f"\n{name}")
+        for system, r in found.items():
+            print(f"  {system:9s} {r['kernels']:4d} kernels  {r['bytes'] / 2**20:8.1f} MiB")
+            print("    " + ", ".join(f"{n}× {k}" for k, n in list(r["names"].items())[:14]))
+    harness.write("fusion", fusion=results)
+
+
+if __name__ == "__main__":
+    main()
