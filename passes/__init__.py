@@ -20,6 +20,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dce": _pass("dce", "DeadCodeElimination"),
     "decompose": _pass("decompose", "Decompose"),
     "fuse": _pass("fuse", "Fuse"),
+    "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from aicc.ir.builder import GraphBuilder
@@ -28,22 +29,27 @@ class Decompose(ModulePass):
             inner = pending.pop()
             if type(inner) not in DECOMPOSITIONS:
                 continue
-            if not self.all and (target is None or target.keeps(inner)):
-                continue
-            made: list[GraphOp] = []
-            b = GraphBuilder.before(inner)
-            insert = b._insert
+            if self.all or (target is not None and not target.keeps(inner)):
+                pending += decomposed(inner)
 
-            def remember(new, insert=insert, made=made):
-                insert(new)
-                made.append(new)
 
-            b._insert = remember
-            values = DECOMPOSITIONS[type(inner)](b, inner)
-            for old, new in zip(inner.results, values, strict=True):
-                if new is not None:
-                    new._type = old.type
-                    old.replace_all_uses_with(new)
-            inner.detach()
-            inner.erase()
-            pending += made
+def decomposed(op: GraphOp) -> list[GraphOp]:
+    """Put an op's decomposition in its place; the ops that were made."""
+    made: list[GraphOp] = []
+    b = GraphBuilder.before(op)
+    insert = b._insert
+
+    def remember(operation: Operation) -> None:
+        insert(operation)
+        if isinstance(operation, GraphOp):
+            made.append(operation)
+
+    b._insert = remember
+    values = DECOMPOSITIONS[type(op)](b, op)
+    for old, new in zip(op.results, values, strict=True):
+        if new is not None:
+            new._type = old.type
+            old.replace_all_uses_with(new)
+    op.detach()
+    op.erase()
+    return made

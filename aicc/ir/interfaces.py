@@ -11,12 +11,16 @@ from typing import Protocol
 
 import numpy as np
 from xdsl.context import Context
+from xdsl.dialects.arith import Arith
 from xdsl.dialects.builtin import Builtin, ModuleOp
 from xdsl.dialects.func import Func
+from xdsl.dialects.math import Math
+from xdsl.dialects.scf import Scf
 from xdsl.ir import Operation
 
 from aicc.ir.graph import Graph
 from aicc.ir.op import GraphOp
+from aicc.ir.tile import Tile
 
 
 class Evaluator(Protocol):
@@ -61,7 +65,7 @@ class CompileContext(Context):
     """Where passes that explain their decisions write them, one a line; None: nobody asks."""
 
     def __post_init__(self) -> None:
-        for dialect in (Builtin, Func, Graph):
+        for dialect in (Builtin, Func, Arith, Math, Scf, Graph, Tile):
             if dialect.name not in self._loaded_dialects:
                 self.load_dialect(dialect)
 

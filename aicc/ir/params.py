@@ -73,6 +73,12 @@ def _parse_float(parser: Parser) -> float:
     return -float(value) if negative else float(value)
 
 
+def _parse_number(parser: Parser) -> int | float:
+    if (value := parser.parse_optional_integer(allow_boolean=False)) is not None:
+        return value
+    return _parse_float(parser)
+
+
 def _parse_dtype(parser: Parser) -> DType:
     return dtype_of(parser.parse_type())
 
@@ -148,6 +154,14 @@ FLOATS = Kind(
     lambda p, v: p.print_string("[" + ", ".join(map(format_float, v)) + "]"),
     _parse_floats,
 )
+NUMBER = Kind(
+    "number",
+    lambda v: FloatAttr(v, f64) if isinstance(v, float) else _checked_int(v),
+    lambda a: a.value.data,
+    lambda p, v: p.print_string(format_float(v) if isinstance(v, float) else str(v)),
+    lambda parser: _parse_number(parser),
+)
+"""An int or a float, as its text says: ``1`` or ``1.0``."""
 DTYPE = Kind(
     "dtype",
     lambda v: dtype_of(v).ir,

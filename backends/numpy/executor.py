@@ -8,6 +8,7 @@ The source is kept (`Executable.source`) and reads like the IR.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.numpy.runtime import RunError, as_ints, check_argument, run_loop, truth
 from aicc.backends.numpy.table import MAY_ALIAS, bind
-from aicc.ir import graph
+from aicc.backends.numpy.tiles import launch_kernel
+from aicc.ir import graph, tile
 from aicc.ir.module import (
     bound_symbols,
     functions,
@@ -27,7 +29,7 @@ from aicc.ir.module import (
     symbol_ranges,
 )
 from aicc.ir.op import GraphOp, operand_groups
-from aicc.ir.symbols import Dim, SymExpr
+from aicc.ir.symbols import Dim, SymExpr, sym
 from aicc.ir.types import dtype_of, shape_of
 
 CustomCalls = Callable[[str, str], Callable[..., Sequence[np.ndarray]]]
@@ -94,6 +96,7 @@ class _Emitter:
         self.custom_calls = custom_calls
         self.owned_outputs = owned_outputs
         self.counter = 0
+        self.kernels: dict[str, tile.Kernel] = {}
 
     def line(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
@@ -228,6 +231,8 @@ class _Emitter:
             self.custom_call(op, depth)
         elif isinstance(op, graph.Fused):
             self.fused(op, depth)
+        elif isinstance(op, tile.Launch):
+            self.launch(op, depth)
         elif isinstance(op, CallOp):
             callee = _identifier(op.callee.root_reference.data)
             args = ", ".join(self.name(v) for v in op.operands)
@@ -301,6 +306,20 @@ class _Emitter:
                 taken.add(name)
 
         self.body(block, depth, ends, kept=block.args)
+
+    def launch(self, op: tile.Launch, depth: int) -> None:
+        """A kernel of the tile dialect, run program by program."""
+        kernel = self.kernels[op.kernel]
+        specs = []
+        for out in op.outputs:
+            dims = ", ".join(self.dim(d) for d in shape_of(out) if d is not None)
+            dtype = self.bind_global("dtype", dtype_of(out.type.element_type).np)  # type: ignore
+            specs.append(f"(({dims}{',' if dims else ''}), {dtype})")
+        sizes = ", ".join(f"{s!r}: {self.dim(sym(s))}" for s in kernel.sizes)
+        run = self.bind_global(_identifier(op.kernel) + "_", partial(launch_kernel, kernel))
+        args = ", ".join(self.name(v) for v in op.inputs)
+        call = f"{run}([{args}], [{', '.join(specs)}], {{{sizes}}})"
+        self.assign(op, call, depth, always_tuple=True)
 
     def loop(self, op: graph.Loop, depth: int) -> None:
         block = op.body.block
@@ -376,7 +395,9 @@ def last_uses_of(block: Block) -> dict[Operation, list[SSAValue]]:
             seen.add(v)
             found.setdefault(op, []).append(v)
         for r in op.results:
-            if r not in seen and (len(op.results) == 1 or isinstance(op, (graph.If, graph.Fused))):
+            if r not in seen and (
+                len(op.results) == 1 or isinstance(op, (graph.If, graph.Fused, tile.Launch))
+            ):
                 seen.add(r)
                 found.setdefault(op, []).append(r)
     last = block.last_op
@@ -404,6 +425,7 @@ def compile_module(
     """
     emitter = _Emitter(custom_calls, owned_outputs)
     found = functions(module)
+    emitter.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
     for func in found.values():
         emitter.function(func, module)
         emitter.line(0, "")

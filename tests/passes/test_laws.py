@@ -24,8 +24,9 @@ LAWS = settings(
 
 
 def run_pipeline(module, pipeline):
-    context = CompileContext(evaluator=BACKEND, target=BACKEND.description)
+    context = CompileContext(evaluator=BACKEND, target=BACKEND.description, remarks=[])
     PassManager(parse_pipeline(pipeline), context).run(module)
+    return context.remarks
 
 
 def same(want, got):
@@ -40,6 +41,8 @@ PIPELINES = (
     "decompose{all=true}",
     "decompose{all=true},fuse,dce",
     "fuse{max-ops=3 max-operands=4}",
+    "fuse,lower-to-tile,dce",
+    "canonicalize,raise-composites,canonicalize,fuse,lower-to-tile,dce",
     DEFAULT_PIPELINE,
 )
 
@@ -81,7 +84,7 @@ def test_folding_is_evaluation(drawn: Drawn):
 @LAWS
 @given(drawn=modules())
 def test_text_round_trips(drawn: Drawn):
-    for pipeline in ("", DEFAULT_PIPELINE):
+    for pipeline in ("", DEFAULT_PIPELINE, "fuse,lower-to-tile"):
         run_pipeline(drawn.module, pipeline)
         text = print_module(drawn.module)
         again = parse_module(text)
@@ -100,6 +103,16 @@ def test_folding_is_bounded(drawn: Drawn):
     for op in drawn.module.walk():
         if isinstance(op, graph.Constant) and id(op.value) not in before:
             assert op.value.array.size <= max(4, total)
+
+
+@LAWS
+@given(drawn=modules())
+def test_every_kernel_lowers_to_tiles(drawn: Drawn):
+    told = run_pipeline(drawn.module, "canonicalize,dce,fuse,lower-to-tile,dce")
+    left = [op for op in drawn.module.walk() if isinstance(op, graph.Fused)]
+    reasons = [t for t in told if "no tile" in t and "isn't known" not in t]
+    assert len(left) <= len([t for t in told if "no tile" in t])
+    assert all("contraction" in t for t in reasons), reasons
 
 
 @LAWS

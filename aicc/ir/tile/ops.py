@@ -1,0 +1,526 @@
+"""Ops of the tile dialect: one kernel is one `tile.kernel`, run once for each point of its grid.
+
+Arithmetic on tiles is `arith` and `math`, loops are `scf.for`; here stands what these lack.
+`tile.cmp`, `tile.select` and `tile.cast` are among it since xDSL's `arith` has them for scalars
+only, `tile.remf` since it lacks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IndexType, IntegerType, i1
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import (
+    operand_def,
+    opt_operand_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+    var_result_def,
+)
+from xdsl.traits import IsolatedFromAbove, IsTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from aicc.ir.graph.common import PURE, SEGMENTS, require
+from aicc.ir.op import ANY, TENSOR, GraphOp, graph_op
+from aicc.ir.params import DIMS, INTS, NUMBER, param
+from aicc.ir.symbols import Dim, SymExpr
+from aicc.ir.tile.types import (
+    INDEX,
+    SCHEDULE,
+    BufferType,
+    bind,
+    broadcast_tiles,
+    signless,
+    tile,
+    tile_element,
+    tile_shape,
+    with_shape,
+)
+from aicc.ir.types import numel
+from aicc.ir.values import SymbolicValues
+
+
+@graph_op
+class Kernel(GraphOp):
+    """A kernel: `body` runs for each point of `grid`, in any order or all at once.
+
+    The block's arguments are buffers: inputs first, then outputs. Sizes in the body are symbols:
+    those that `schedule` gives a value are schedule parameters, the others arguments of a launch
+    (`sizes`). `work` (arithmetic operations) and `moved` (bytes of device memory)
+    are of one launch.
+    """
+
+    name = "tile.kernel"
+    traits = traits_def(IsolatedFromAbove())
+    body = region_def("single_block")
+    sym_name: str = param(str)
+    grid: tuple[Dim, ...] = param(DIMS)
+    inputs: int = param(int)
+    schedule: dict[str, int] = param(SCHEDULE)
+    work: tuple[Dim, ...] = param(DIMS, default=())
+    moved: tuple[Dim, ...] = param(DIMS, default=())
+
+    def verify_(self) -> None:
+        for arg in self.body.block.args:
+            require(self, isinstance(arg.type, BufferType), f"argument {arg} is no buffer")
+        require(self, isinstance(self.body.block.last_op, Return), "it must end in tile.return")
+        require(self, 0 <= self.inputs <= len(self.body.block.args), "more inputs than arguments")
+
+    @property
+    def sizes(self) -> list[str]:
+        """Symbols that a launch must give, sorted."""
+        found: set[str] = set()
+        for d in self.grid:
+            found |= d.symbols() if isinstance(d, SymExpr) else frozenset()
+        for op in self.body.walk():
+            for type in (r.type for r in op.results):
+                found |= _symbols(tile_shape(type))
+            if isinstance(op, GraphOp):
+                for name, spec in op.PARAMS.items():
+                    if spec.kind is DIMS and name in op.properties:
+                        found |= _symbols(getattr(op, name))
+        return sorted(found - self.schedule.keys())
+
+
+def _symbols(dims: Sequence[Dim]) -> set[str]:
+    return {s for d in dims if isinstance(d, SymExpr) for s in d.symbols()}
+
+
+@graph_op
+class Return(GraphOp):
+    """Ends a kernel."""
+
+    name = "tile.return"
+    traits = traits_def(IsTerminator())
+
+
+@graph_op
+class Launch(GraphOp):
+    """The results of a kernel on tensors; each result is written to a buffer of its own.
+
+    The kernel's sizes are the symbols of the function that launches it.
+    """
+
+    name = "tile.launch"
+    traits = PURE
+    inputs = var_operand_def(TENSOR)
+    outputs = var_result_def(TENSOR)
+    kernel: str = param(str)
+
+
+@graph_op
+class ProgramId(GraphOp):
+    """Where in the kernel's grid this program is, along `axis`."""
+
+    name = "tile.program_id"
+    traits = PURE
+    result = result_def(ANY)
+    axis: int = param(int)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        return [INDEX]
+
+
+@graph_op
+class Size(GraphOp):
+    """The value of an expression over sizes and schedule parameters."""
+
+    name = "tile.size"
+    traits = PURE
+    result = result_def(ANY)
+    value: tuple[Dim, ...] = param(DIMS)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        return [INDEX]
+
+
+@graph_op
+class Axis(GraphOp):
+    """`block` indices from `start` on, along dim `dim` of a tile of rank `rank`.
+
+    Those that are not below `bound` lie outside: what is loaded or stored there is to be masked by
+    `tile.in_bounds`.
+    """
+
+    name = "tile.axis"
+    traits = PURE
+    start = operand_def(ANY)
+    result = result_def(ANY)
+    block: tuple[Dim, ...] = param(DIMS)
+    bound: tuple[Dim, ...] = param(DIMS)
+    dim: int = param(int)
+    rank: int = param(int)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        require(self, 0 <= self.dim < self.rank, "dim is out of range")
+        shape: list[Dim] = [1] * self.rank
+        shape[self.dim] = self.block[0]
+        return [tile(shape, INDEX)]
+
+    def is_exact(self, schedule: dict[str, int]) -> bool:
+        """Whether every index is below the bound: the block divides it, and so does the start."""
+        block, bound = bind(self.block[0], schedule), bind(self.bound[0], schedule)
+        if block == 1:
+            return bound != 0
+        return isinstance(block, int) and isinstance(bound, int) and bound % block == 0
+
+
+@graph_op
+class InBounds(GraphOp):
+    """Which indices of an axis are below its bound."""
+
+    name = "tile.in_bounds"
+    traits = PURE
+    axis = operand_def(ANY)
+    result = result_def(ANY)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        require(self, isinstance(self.axis.owner, Axis), "the operand must be a tile.axis")
+        return [tile(tile_shape(self.axis.type), i1)]
+
+
+class Access(GraphOp):
+    """What loads and stores share: the element at ``offset + sum(subscript * stride)``.
+
+    A subscript is a tile of `index` or a scalar. Where `mask` is false, memory isn't touched.
+    """
+
+    irdl_options = (SEGMENTS,)
+    buffer = operand_def(ANY)
+    mask = opt_operand_def(ANY)
+    subscripts = var_operand_def(ANY)
+    strides: tuple[Dim, ...] = param(DIMS)
+    offset: tuple[Dim, ...] = param(DIMS, default=(0,))
+
+    def verify_access(self) -> tuple[Dim, ...]:
+        """The shape of the tile that is addressed. Raises VerifyException."""
+        require(self, isinstance(self.buffer.type, BufferType), "the first operand is no buffer")
+        require(self, len(self.strides) == len(self.subscripts), "one stride a subscript")
+        for s in self.subscripts:
+            require(self, tile_element(s.type) == INDEX, f"a subscript is {s.type}, not of index")
+        try:
+            shape = broadcast_tiles(*(tile_shape(s.type) for s in self.subscripts))
+            if self.mask is not None:
+                require(self, tile_element(self.mask.type) == i1, "the mask must be of i1")
+                broadcast_tiles(shape, tile_shape(self.mask.type))
+        except ValueError as e:
+            raise VerifyException(f"{self.name}: {e}") from None
+        return shape
+
+    def verify_(self) -> None:
+        super().verify_()
+        kernel = self.kernel()
+        if kernel is None:
+            return
+        unmasked = set(self.axes(*self.subscripts)) - set(self.axes(self.mask))
+        for axis in unmasked:
+            if not axis.is_exact(kernel.schedule):
+                raise VerifyException(
+                    f"{self.name}: dim {axis.dim} runs past {axis.bound[0]} in steps of "
+                    f"{axis.block[0]} without a mask"
+                )
+        self.verify_range(kernel)
+
+    def verify_range(self, kernel: Kernel) -> None:
+        """Raise VerifyException if what is addressed may lie outside the buffer.
+
+        Only subscripts that are axes or program ids have known ends; others pass, and so does what
+        a mask hides by more than bounds.
+        """
+        assert isinstance(self.buffer.type, BufferType)
+        if 0 in kernel.grid or any(isinstance(v.owner, Cmp) for v in self.conditions()):
+            return
+        last = bind(self.offset[0], kernel.schedule)
+        for s, stride in zip(self.subscripts, self.strides, strict=True):
+            owner = s.owner
+            if isinstance(owner, Axis):
+                end = owner.bound[0]
+            elif isinstance(owner, ProgramId):
+                end = kernel.grid[owner.axis]
+            else:
+                return
+            end, stride = bind(end, kernel.schedule), bind(stride, kernel.schedule)
+            if not (isinstance(end, int) and isinstance(stride, int) and isinstance(last, int)):
+                return
+            if end == 0:
+                return
+            last += (end - 1) * stride
+        size = numel(self.buffer.type.shape)
+        if isinstance(size, int) and isinstance(last, int) and size and last >= size:
+            raise VerifyException(
+                f"{self.name}: reaches element {last} of a buffer of {size} elements"
+            )
+
+    def conditions(self) -> Iterator[SSAValue]:
+        """What the mask is the conjunction of."""
+        pending = [self.mask] if self.mask is not None else []
+        while pending:
+            value = pending.pop()
+            if isinstance(value.owner, (arith.AndIOp, Broadcast)):
+                pending += value.owner.operands
+            else:
+                yield value
+
+    def kernel(self) -> Kernel | None:
+        op: Operation | None = self
+        while op is not None and not isinstance(op, Kernel):
+            op = op.parent_op()
+        return op
+
+    @staticmethod
+    def axes(*values: SSAValue | None) -> Iterator[Axis]:
+        """The axes that values are computed from by ops of index and of i1."""
+        pending, seen = [v for v in values if v is not None], set[SSAValue]()
+        while pending:
+            value = pending.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            owner = value.owner
+            if isinstance(owner, Axis):
+                yield owner
+            elif isinstance(owner, Operation) and not isinstance(owner, (Access, Size)):
+                pending += owner.operands
+
+
+@graph_op
+class Load(Access):
+    """The addressed elements of a buffer; `other` where the mask is false, else undefined there."""
+
+    name = "tile.load"
+    result = result_def(ANY)
+    other: int | float | None = param(NUMBER, default=None)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        shape = self.verify_access()
+        assert isinstance(self.buffer.type, BufferType)
+        return [tile(shape, signless(self.buffer.type.dtype))]
+
+
+@graph_op
+class Store(Access):
+    """Writes a tile to the addressed elements of a buffer."""
+
+    name = "tile.store"
+    value = operand_def(ANY)
+
+    def verify_(self) -> None:
+        shape = self.verify_access()
+        assert isinstance(self.buffer.type, BufferType)
+        element = signless(self.buffer.type.dtype)
+        given = tile_element(self.value.type)
+        require(self, given == element, f"a tile of {given} for a buffer of {element}")
+        if shape:
+            try:
+                fits = broadcast_tiles(shape, tile_shape(self.value.type)) == shape
+            except ValueError:
+                fits = False
+            require(self, fits, f"the value is {self.value.type}, what is addressed {shape}")
+        super().verify_()
+
+
+@graph_op
+class Full(GraphOp):
+    """A tile of one value."""
+
+    name = "tile.full"
+    traits = PURE
+    result = result_def(ANY)
+    value: int | float = param(NUMBER)
+
+
+@graph_op
+class Broadcast(GraphOp):
+    """A tile repeated along its dims of 1."""
+
+    name = "tile.broadcast"
+    traits = PURE
+    input = operand_def(ANY)
+    result = result_def(ANY)
+
+    def verify_(self) -> None:
+        try:
+            shape = broadcast_tiles(tile_shape(self.input.type), tile_shape(self.result.type))
+        except ValueError as e:
+            raise VerifyException(f"{self.name}: {e}") from None
+        require(self, shape == tile_shape(self.result.type), "the result must be the larger")
+
+
+@graph_op
+class Transpose(GraphOp):
+    """A tile with its dims permuted: dim i of the result is dim ``perm[i]`` of the operand."""
+
+    name = "tile.transpose"
+    traits = PURE
+    input = operand_def(ANY)
+    result = result_def(ANY)
+    perm: tuple[int, ...] = param(INTS)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        shape = tile_shape(self.input.type)
+        require(self, sorted(self.perm) == list(range(len(shape))), "perm is no permutation")
+        return [with_shape(self.input.type, [shape[i] for i in self.perm])]
+
+
+@graph_op
+class Reshape(GraphOp):
+    """A tile with dims of 1 added or removed."""
+
+    name = "tile.reshape"
+    traits = PURE
+    input = operand_def(ANY)
+    result = result_def(ANY)
+
+    def verify_(self) -> None:
+        old, new = tile_shape(self.input.type), tile_shape(self.result.type)
+        kept = [d for d in old if d != 1] == [d for d in new if d != 1]
+        require(self, kept, f"{old} and {new} differ in more than dims of 1")
+
+
+@graph_op
+class Cast(GraphOp):
+    """A tile with its elements converted, `unsigned` integers taken as such.
+
+    Floats are rounded to nearest even and, on the way to integers, toward zero.
+    """
+
+    name = "tile.cast"
+    traits = PURE
+    input = operand_def(ANY)
+    result = result_def(ANY)
+    unsigned: bool = param(bool, default=False)
+
+    def verify_(self) -> None:
+        same = tile_shape(self.input.type) == tile_shape(self.result.type)
+        require(self, same, "a cast keeps the shape")
+
+
+PREDICATES = (
+    *("oeq", "une", "olt", "ole", "ogt", "oge", "uno"),
+    *("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge"),
+)
+
+
+@graph_op
+class Cmp(GraphOp):
+    """A comparison of elements: those of `arith.cmpf` first, then those of `arith.cmpi`."""
+
+    name = "tile.cmp"
+    traits = PURE
+    x = operand_def(ANY)
+    y = operand_def(ANY)
+    result = result_def(ANY)
+    predicate: str = param(str, choices=PREDICATES)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        require(self, self.x.type == self.y.type, "both operands must have one type")
+        floats = not isinstance(tile_element(self.x.type), (IntegerType, IndexType))
+        fits = floats == (PREDICATES.index(self.predicate) < PREDICATES.index("eq"))
+        require(self, fits, f"{self.predicate} doesn't compare {tile_element(self.x.type)}")
+        return [tile(tile_shape(self.x.type), i1)]
+
+
+@graph_op
+class Select(GraphOp):
+    """Elements of `true` where the condition holds, else of `false`."""
+
+    name = "tile.select"
+    traits = PURE
+    condition = operand_def(ANY)
+    true = operand_def(ANY)
+    false = operand_def(ANY)
+    result = result_def(ANY)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        require(self, tile_element(self.condition.type) == i1, "the condition must be of i1")
+        require(self, self.true.type == self.false.type, "both branches must have one type")
+        same = tile_shape(self.condition.type) == tile_shape(self.true.type)
+        require(self, same, "the condition must have the branches' shape")
+        return [self.true.type]
+
+
+@graph_op
+class RemF(GraphOp):
+    """The remainder of float division with the sign of the dividend: C's fmod, `arith.remf`."""
+
+    name = "tile.remf"
+    traits = PURE
+    x = operand_def(ANY)
+    y = operand_def(ANY)
+    result = result_def(ANY)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        require(self, self.x.type == self.y.type, "both operands must have one type")
+        return [self.x.type]
+
+
+REDUCTIONS = ("add", "mul", "max", "min", "or", "and")
+
+
+@graph_op
+class Reduce(GraphOp):
+    """Elements combined along one dim, which becomes 1. `max` and `min` give NaN for NaN."""
+
+    name = "tile.reduce"
+    traits = PURE
+    input = operand_def(ANY)
+    result = result_def(ANY)
+    kind: str = param(str, choices=REDUCTIONS)
+    dim: int = param(int)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        shape = list(tile_shape(self.input.type))
+        require(self, 0 <= self.dim < len(shape), "dim is out of range")
+        shape[self.dim] = 1
+        return [with_shape(self.input.type, shape)]
+
+
+@graph_op
+class ArgReduce(GraphOp):
+    """The greatest or least element along one dim and the index given beside it.
+
+    NaN wins; among equals the first index does. Both results have 1 along the dim.
+    """
+
+    name = "tile.arg_reduce"
+    traits = PURE
+    input = operand_def(ANY)
+    index = operand_def(ANY)
+    value = result_def(ANY)
+    at = result_def(ANY)
+    kind: str = param(str, choices=("max", "min"))
+    dim: int = param(int)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        shape = list(tile_shape(self.input.type))
+        require(self, tile_shape(self.index.type) == tuple(shape), "an index for each element")
+        shape[self.dim] = 1
+        return [with_shape(self.input.type, shape), with_shape(self.index.type, shape)]
+
+
+PRECISIONS = ("ieee", "tf32")
+
+
+@graph_op
+class Dot(GraphOp):
+    """``acc + a @ b`` of tiles ``[M, K]`` and ``[K, N]``, accumulated in the type of `acc`."""
+
+    name = "tile.dot"
+    traits = PURE
+    a = operand_def(ANY)
+    b = operand_def(ANY)
+    acc = operand_def(ANY)
+    result = result_def(ANY)
+    precision: str = param(str, default="ieee", choices=PRECISIONS)
+
+    def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
+        a, b, acc = (tile_shape(v.type) for v in (self.a, self.b, self.acc))
+        fits = len(a) == len(b) == 2 and a[1] == b[0] and acc == (a[0], b[1])
+        require(self, fits, f"tiles of {a}, {b} and {acc}")
+        same = tile_element(self.a.type) == tile_element(self.b.type)
+        require(self, same, "a and b must have one element type")
+        return [self.acc.type]

@@ -1,0 +1,158 @@
+"""Lowers fused kernels to the tile dialect: each becomes a `tile.kernel` and its launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Block, Operation, Region
+from xdsl.passes import ModulePass
+
+from aicc.ir import tile
+from aicc.ir.asm import print_module
+from aicc.ir.graph import Fused
+from aicc.ir.graph.decompositions import DECOMPOSITIONS
+from aicc.ir.graph.roles import Role, role_of
+from aicc.ir.interfaces import CompileContext
+from aicc.ir.module import bound_symbols, functions
+from aicc.ir.op import GraphOp
+from aicc.ir.symbols import Dim
+from aicc.ir.symbols import product as product_of
+from aicc.ir.types import element_type, shape_of, symbols_of
+from aicc.passes.decompose import decomposed
+from aicc.passes.tiling import reductions, scalars
+from aicc.passes.tiling.nodes import MOVES, Unsupported
+from aicc.passes.tiling.rows import lower_rows
+
+Lowering = Callable[[Fused], tuple[Block, dict[str, Any]]]
+
+LOWERINGS: dict[str, Lowering] = {
+    "pointwise": lower_rows,
+    "reduction": lower_rows,
+}
+"""How a kernel of each role is lowered."""
+
+
+@dataclass(frozen=True)
+class LowerToTile(ModulePass):
+    """Replace each `graph.fused` that has a lowering by the launch of a tile kernel.
+
+    Kernels that do the same share one `tile.kernel`. What has no lowering stays, and a remark says
+    why.
+    """
+
+    name = "lower-to-tile"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
+        known: dict[str, str] = {}
+        taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)}
+        for func, fused in fused_ops(op):
+            if not fused.outputs:
+                fused.detach()
+                fused.erase()
+                continue
+            try:
+                kernel = lowered(fused)
+                check_sizes(kernel, bound_symbols(func).keys())
+            except Unsupported as e:
+                if remarks is not None:
+                    remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
+                continue
+            text = print_module(kernel, locations=False)
+            if text not in known:
+                known[text] = _fresh(fused.label or fused.role, taken)
+                kernel.set_param("sym_name", known[text])
+                op.body.block.add_op(kernel)
+            _replace(fused, known[text])
+
+
+def fused_ops(module: ModuleOp) -> list[tuple[FuncOp, Fused]]:
+    """The kernels of each function."""
+    return [(f, o) for f in functions(module).values() for o in f.walk() if isinstance(o, Fused)]
+
+
+def check_sizes(kernel: tile.Kernel, known: Collection[str]) -> None:
+    """Raise Unsupported if a launch can't give a size that the kernel needs."""
+    needed = set(kernel.sizes)
+    for arg in kernel.body.block.args:
+        assert isinstance(arg.type, tile.BufferType)
+        needed |= symbols_of(arg.type.shape)
+    if missing := needed - set(known):
+        raise Unsupported(f"the size {min(missing)} isn't known before it runs")
+
+
+def lowered(fused: Fused) -> tile.Kernel:
+    """The kernel of a fused op, not yet named. Raises Unsupported."""
+    if fused.role not in LOWERINGS:
+        raise Unsupported(f"kernels around a {fused.role} have no lowering")
+    decompose_composites(fused)
+    block, params = LOWERINGS[fused.role](fused)
+    params.setdefault("work", [_work(fused)])
+    params.setdefault("moved", [_moved(fused)])
+    kernel = tile.Kernel.make(
+        regions=[Region(block)],
+        result_types=[],
+        location=fused.location,
+        sym_name="",
+        **params,
+    )
+    return kernel
+
+
+def decompose_composites(fused: Fused) -> None:
+    """Take composites apart that have no arithmetic of their own on tiles."""
+    pending: list[Operation] = list(fused.ops())
+    while pending:
+        op = pending.pop()
+        if not isinstance(op, GraphOp) or type(op) not in DECOMPOSITIONS:
+            continue
+        native = type(op) in MOVES or scalars.implements(op) or type(op) in reductions.RULES
+        if not native and role_of(op) is not Role.CONTRACTION:
+            pending += decomposed(op)
+
+
+def _work(fused: Fused) -> Dim:
+    total: Dim = 0
+    for op in fused.ops():
+        if isinstance(op, GraphOp):
+            total = total + op.flops()
+    return total
+
+
+def _moved(fused: Fused) -> Dim:
+    total: Dim = 0
+    for v in (*fused.inputs, *fused.outputs):
+        size = product_of([d for d in shape_of(v) if d is not None])
+        total = total + size * max(element_type(v).bits // 8, 1)
+    return total
+
+
+def _fresh(label: str, taken: set[str]) -> str:
+    name, i = label, 0
+    while name in taken:
+        i += 1
+        name = f"{label}_{i}"
+    taken.add(name)
+    return name
+
+
+def _replace(fused: Fused, kernel: str) -> None:
+    launch = tile.Launch.make(
+        list(fused.inputs),
+        result_types=[v.type for v in fused.outputs],
+        location=fused.location,
+        kernel=kernel,
+    )
+    block = fused.parent
+    assert block is not None
+    block.insert_op_before(launch, fused)
+    for old, new in zip(fused.outputs, launch.outputs, strict=True):
+        new.name_hint = old.name_hint
+        old.replace_all_uses_with(new)
+    fused.detach()
+    fused.erase()

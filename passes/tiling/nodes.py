@@ -1,0 +1,511 @@
+"""Where each element of a kernel's result comes from, as a graph over index expressions.
+
+An element is asked for at coordinates, one expression for each dim, over *axes* (symbols that run
+over the kernel's iteration space) and sizes. Ops that only move elements change the coordinates;
+what is left are reads from memory, arithmetic, and reductions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from xdsl.ir import BlockArgument, SSAValue
+
+from aicc.ir import graph
+from aicc.ir.dtypes import DType, dtype_of, i64
+from aicc.ir.graph.roles import Role, reduced_axes, role_of
+from aicc.ir.op import GraphOp
+from aicc.ir.symbols import (
+    Call,
+    Dim,
+    SymExpr,
+    bounds,
+    exact_div,
+    floordiv,
+    maximum,
+    minimum,
+    mod,
+    sym,
+)
+from aicc.ir.types import Shape, element_type, rank_of, same_dim, shape_of
+
+Coords = tuple[Dim, ...]
+
+
+class Unsupported(Exception):
+    """Why a kernel can't be lowered."""
+
+
+@dataclass(eq=False)
+class Node:
+    """A value at some coordinates; `axes` are those that it varies along."""
+
+    dtype: DType
+    axes: frozenset[str] = frozenset()
+
+    def inputs(self) -> Sequence[Node]:
+        return ()
+
+
+@dataclass(eq=False)
+class Read(Node):
+    """An element of a kernel's argument; not to be touched where one of `when` is negative."""
+
+    arg: BlockArgument | None = None
+    offset: Dim = 0
+    when: tuple[Dim, ...] = ()
+    indices: tuple[Node, ...] = ()
+
+    def inputs(self) -> Sequence[Node]:
+        return self.indices
+
+
+@dataclass(eq=False)
+class Position(Node):
+    """The value of an index expression."""
+
+    value: Dim = 0
+
+
+@dataclass(eq=False)
+class Literal(Node):
+    """A constant."""
+
+    value: bool | int | float = 0
+
+
+@dataclass(eq=False)
+class Apply(Node):
+    """A pointwise op on elements."""
+
+    op: GraphOp | None = None
+    args: tuple[Node, ...] = ()
+
+    def inputs(self) -> Sequence[Node]:
+        return self.args
+
+
+@dataclass(eq=False)
+class Choose(Node):
+    """`inside` where none of the expressions is negative, else `outside`."""
+
+    when: tuple[Dim, ...] = ()
+    inside: Node | None = None
+    outside: Node | None = None
+
+    def inputs(self) -> Sequence[Node]:
+        assert self.inside is not None and self.outside is not None
+        return self.inside, self.outside
+
+
+@dataclass(eq=False)
+class Reduced(Node):
+    """A reduction of `arg` along the axes `over`; `result` says which result of the op it is."""
+
+    op: GraphOp | None = None
+    arg: Node | None = None
+    over: tuple[str, ...] = ()
+
+    def inputs(self) -> Sequence[Node]:
+        assert self.arg is not None
+        return (self.arg,)
+
+
+@dataclass(eq=False)
+class Given(Node):
+    """A value that the kernel's own loop computes: an accumulator."""
+
+
+def nodes_below(*roots: Node, skip: Callable[[Node], bool] = lambda n: False) -> Iterator[Node]:
+    """Every node that the roots are computed from, each once, inputs first.
+
+    Those that `skip` holds for are left out, with what only they are computed from.
+    """
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(roots)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            yield node
+        elif id(node) not in seen and not skip(node):
+            seen.add(id(node))
+            stack.append((node, True))
+            stack += [(n, False) for n in reversed(node.inputs()) if id(n) not in seen]
+
+
+def axes_in(expr: Dim, axes: Sequence[str] | frozenset[str] | dict) -> frozenset[str]:
+    return frozenset(s for s in expr.symbols() if s in axes) if isinstance(expr, SymExpr) else NONE
+
+
+NONE: frozenset[str] = frozenset()
+
+
+@dataclass
+class Tracer:
+    """Builds nodes for the values of one fused kernel.
+
+    `extents` gives the size of each axis. Coordinates of values in `given` aren't looked at: they
+    stand for an accumulator that has the kernel's own iteration space.
+    """
+
+    extents: dict[str, Dim]
+    given: dict[SSAValue, Node] = field(default_factory=dict)
+    reduce_axes: dict[int, str] = field(default_factory=dict)
+    data: dict[str, Node] = field(default_factory=dict)
+    memo: dict[tuple, Node] = field(default_factory=dict)
+
+    def value(self, v: SSAValue, coords: Coords, when: tuple[Dim, ...] = ()) -> Node:
+        """The node of `v` at `coords`, where all of `when` are ≥ 0."""
+        key = (v, coords, when)
+        if key not in self.memo:
+            self.memo[key] = self.trace(v, coords, when)
+        return self.memo[key]
+
+    def trace(self, v: SSAValue, coords: Coords, when: tuple[Dim, ...]) -> Node:
+        if v in self.given:
+            return self.given[v]
+        if isinstance(v, BlockArgument):
+            return self.read(v, coords, when)
+        op = v.owner
+        assert isinstance(op, GraphOp)
+        if isinstance(op, graph.Constant):
+            value = op.value.array.reshape(-1)[0]
+            return Literal(element_type(v), NONE, _python(value))
+        move = MOVES.get(type(op))
+        if move is not None:
+            return move(self, op, coords, when)
+        if isinstance(op, graph.Iota):
+            return self.position(coords[op.axis], op.dtype)
+        role = role_of(op)
+        if role is Role.REDUCTION:
+            return self.reduced(op, v, coords, when)
+        if role is not Role.POINTWISE:
+            raise Unsupported(f"{op.kind} isn't lowered inside another kernel")
+        args = tuple(self.value(a, broadcast_coords(a, v, coords), when) for a in op.operands)
+        axes = NONE.union(*(a.axes for a in args))
+        return Apply(element_type(v), axes, op, args)
+
+    def read(self, arg: BlockArgument, coords: Coords, when: tuple[Dim, ...]) -> Read:
+        offset = linear(coords, shape_of(arg))
+        indices = tuple(self.data[s] for s in sorted(axes_in(offset, self.data)))
+        axes = self.varies(offset, *when)
+        return Read(element_type(arg), axes, arg, offset, when, indices)
+
+    def varies(self, *exprs: Dim) -> frozenset[str]:
+        """The axes that index expressions vary along, through data that they hold too."""
+        found = NONE
+        for e in exprs:
+            found |= axes_in(e, self.extents)
+            for s in axes_in(e, self.data):
+                found |= self.data[s].axes
+        return found
+
+    def position(self, value: Dim, dtype: DType) -> Node:
+        return Position(dtype, self.varies(value), value)
+
+    def index_of(self, node: Node, size: Dim) -> Dim:
+        """A coordinate that is read from memory; negative ones count from the end."""
+        if isinstance(node, Position):
+            return node.value
+        if isinstance(node, Literal):
+            return int(node.value) + (size if node.value < 0 else 0)
+        name = f"index_{len(self.data)}"
+        self.data[name] = Index(i64, node.axes, node, size)
+        return sym(name)
+
+    def reduced(self, op: GraphOp, v: SSAValue, coords: Coords, when: tuple[Dim, ...]) -> Node:
+        axes = sorted(reduced_axes(op))
+        keepdims = getattr(op, "keepdims", True)
+        kept = list(coords)
+        full: list[Dim] = []
+        for i in range(rank_of(op.operands[0])):
+            if i in axes:
+                if keepdims:
+                    kept.pop(0)
+                full.append(sym(self.reduce_axes[i]))
+            else:
+                full.append(kept.pop(0))
+        over = tuple(self.reduce_axes[i] for i in axes)
+        arg = self.value(op.operands[0], tuple(full), when)
+        node = Reduced(element_type(v), arg.axes - set(over), op, arg, over)
+        return node
+
+
+@dataclass(eq=False)
+class Index(Node):
+    """An index from memory, made non-negative: `size` is added to negative ones."""
+
+    source: Node | None = None
+    size: Dim = 0
+
+    def inputs(self) -> Sequence[Node]:
+        assert self.source is not None
+        return (self.source,)
+
+
+def _python(value: np.generic) -> bool | int | float:
+    if isinstance(value, np.bool_):
+        return bool(value)
+    d = dtype_of(value.dtype)
+    return float(value) if d.is_float else int(value)  # type: ignore[arg-type]
+
+
+def broadcast_coords(v: SSAValue, result: SSAValue, coords: Coords) -> Coords:
+    """Coordinates of an operand that broadcasts to `result` at `coords`.
+
+    A dim that may be 1 or the result's size is read at the last index at most.
+    """
+    shape, goal = shape_of(v), shape_of(result)
+    skip = len(coords) - len(shape)
+    found: list[Dim] = []
+    for d, g, c in zip(shape, goal[skip:], coords[skip:], strict=True):
+        if d is None:
+            raise Unsupported("a size isn't known")
+        if d == 1:
+            found.append(0)
+        else:
+            found.append(c if isinstance(d, int) or same_dim(d, g) else minimum(c, d - 1))
+    return tuple(found)
+
+
+def strides_of(shape: Shape) -> list[Dim]:
+    """Row-major strides in elements."""
+    strides: list[Dim] = []
+    step: Dim = 1
+    for d in reversed(shape):
+        assert d is not None
+        strides.insert(0, step)
+        step = step * d
+    return strides
+
+
+def linear(coords: Coords, shape: Shape) -> Dim:
+    """The row-major index of an element."""
+    total: Dim = 0
+    for c, s in zip(coords, strides_of(shape), strict=True):
+        total = total + c * s
+    return total
+
+
+# ---------------------------------------------------------------------- ops that move elements
+
+
+def _transpose(t: Tracer, op: graph.Transpose, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    source: list[Dim] = [0] * len(coords)
+    for i, p in enumerate(op.permutation):
+        source[p] = coords[i]
+    return t.value(op.input, tuple(source), when)
+
+
+def _expand(t: Tracer, op: graph.Expand, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    return t.value(op.input, broadcast_coords(op.input, op.result, coords), when)
+
+
+def _slice(t: Tracer, op: graph.Slice, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    if None in (op.starts, op.steps):
+        raise Unsupported("a slice has bounds that depend on data")
+    source = list(coords)
+    for axis, start, step in zip(op.axes, op.starts, op.steps, strict=True):
+        size = shape_of(op.input)[axis]
+        assert size is not None
+        if not isinstance(step, int):
+            raise Unsupported("a slice has a step that isn't known")
+        source[axis] = coords[axis] * step + first_index(start, size, step)
+    return t.value(op.input, tuple(source), when)
+
+
+def first_index(start: Dim, size: Dim, step: int) -> Dim:
+    """Where a slice starts, negative bounds and those beyond the end taken as NumPy takes them."""
+    if isinstance(start, int) and isinstance(size, int):
+        return slice(start, None, step).indices(size)[0]
+    low, high = bounds(start)
+    if high is not None and high < 0:
+        return maximum(start + size, 0 if step > 0 else -1)
+    if low is None or low < 0:
+        raise Unsupported(f"a slice starts at {start}, whose sign isn't known")
+    return start if step > 0 else minimum(start, size - 1)  # beyond the end nothing is read
+
+
+def _reshape(t: Tracer, op: graph.Reshape, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    shape, goal = shape_of(op.result), shape_of(op.input)
+    return t.value(op.input, reshaped(coords, shape, goal, t.extents), when)
+
+
+def _pad(t: Tracer, op: graph.Pad, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    if op.low is None or op.mode != "constant":
+        raise Unsupported(f"a pad of mode {op.mode}, or by amounts that depend on data")
+    source, inside = [], []
+    for c, low, high, size in zip(coords, op.low, op.high, shape_of(op.input), strict=True):
+        at = c - low
+        source.append(at)
+        if low != 0:
+            inside.append(at)
+        if high != 0:
+            assert size is not None
+            inside.append(size - 1 - at)
+    outside = t.value(op.value, ())
+    if not inside:
+        return t.value(op.input, tuple(source), when)
+    value = t.value(op.input, tuple(source), (*when, *inside))
+    axes = value.axes | t.varies(*inside)
+    return Choose(value.dtype, axes, tuple(inside), value, outside)
+
+
+def _concat(t: Tracer, op: graph.Concat, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    end: Dim = 0
+    parts: list[tuple[SSAValue, Dim, Dim]] = []
+    for v in op.inputs:
+        size = shape_of(v)[op.axis]
+        assert size is not None
+        if size == 0:
+            continue
+        parts.append((v, end, end + size))
+        end = end + size
+    node: Node | None = None
+    at = coords[op.axis]
+    for v, start, stop in reversed(parts):
+        inner = (*coords[: op.axis], at - start, *coords[op.axis + 1 :])
+        inside: tuple[Dim, ...] = () if node is None else (stop - 1 - at,)
+        guard = inside if isinstance(start, int) and start == 0 else (*inside, at - start)
+        value = t.value(v, inner, (*when, *guard))
+        if node is None:
+            node = value
+        else:
+            axes = value.axes | node.axes | t.varies(*inside)
+            node = Choose(value.dtype, axes, inside, value, node)
+    if node is None:
+        raise Unsupported("a concat of nothing")
+    return node
+
+
+def _gather(t: Tracer, op: graph.Gather, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    n = rank_of(op.indices)
+    picked = t.value(op.indices, coords[op.axis : op.axis + n], when)
+    size = shape_of(op.input)[op.axis]
+    assert size is not None
+    at = t.index_of(picked, size)
+    return t.value(op.input, (*coords[: op.axis], at, *coords[op.axis + n :]), when)
+
+
+MOVES = {
+    graph.Transpose: _transpose,
+    graph.Expand: _expand,
+    graph.Slice: _slice,
+    graph.Reshape: _reshape,
+    graph.Pad: _pad,
+    graph.Concat: _concat,
+    graph.Gather: _gather,
+}
+"""What each op that moves elements does to coordinates: one row an op."""
+
+
+# ---------------------------------------------------------------------- reshapes
+
+
+def reshaped(coords: Coords, shape: Shape, goal: Shape, extents: dict[str, Dim]) -> Coords:
+    """Coordinates in `goal` of the element at `coords` in `shape`, in row-major order.
+
+    Dims are matched in groups of equal size, so that only a group that is really cut up differently
+    needs divisions.
+    """
+    result: list[Dim] = []
+    i = j = 0
+    while i < len(shape) or j < len(goal):
+        first_i, first_j = i, j
+        a: Dim = 1
+        b: Dim = 1
+        while True:
+            if i < len(shape) and (i == first_i or (a != b and not _exceeds(a, b))):
+                a, i = a * _known(shape[i]), i + 1
+            elif j < len(goal) and (j == first_j or a != b):
+                b, j = b * _known(goal[j]), j + 1
+            elif i < len(shape) and a != b:
+                a, i = a * _known(shape[i]), i + 1
+            else:
+                break
+            if a == b and i > first_i and j > first_j:
+                break
+        result += _split(linear(coords[first_i:i], shape[first_i:i]), goal[first_j:j], extents)
+    return tuple(result)
+
+
+def _known(d: Dim | None) -> Dim:
+    if d is None:
+        raise Unsupported("a size is unknown")
+    return d
+
+
+def _exceeds(a: Dim, b: Dim) -> bool:
+    low, _ = bounds(a - b)
+    return low is not None and low > 0
+
+
+def _split(index: Dim, shape: Shape, extents: dict[str, Dim]) -> list[Dim]:
+    """Coordinates of the element number `index` of a row-major array."""
+    coords: list[Dim] = []
+    for size, stride in zip(shape, strides_of(shape), strict=True):
+        if size == 1:
+            coords.append(0)
+            continue
+        quotient, index = divided(index, stride, extents)
+        coords.append(quotient)
+    return coords
+
+
+def divided(index: Dim, n: Dim, extents: dict[str, Dim]) -> tuple[Dim, Dim]:
+    """Quotient and remainder of an index ≥ 0, whose axes stay below their extents."""
+    if n == 1:
+        return index, 0
+    if isinstance(index, int):
+        return (
+            (index // n, index % n) if isinstance(n, int) else (floordiv(index, n), mod(index, n))
+        )
+    whole: Dim = 0
+    rest: Dim = index.constant
+    for monomial, coefficient in index.terms:
+        term: Dim = SymExpr(((monomial, coefficient),))
+        quotient = exact_div(term, n)
+        if quotient is None:
+            rest = rest + term
+        else:
+            whole = whole + quotient
+    if isinstance(rest, int) and isinstance(n, int):
+        return whole + rest // n, rest % n
+    if _below(rest, n, extents):
+        return whole, rest
+    return whole + floordiv(rest, n), mod(rest, n)
+
+
+def _below(rest: Dim, n: Dim, extents: dict[str, Dim]) -> bool:
+    """Whether 0 ≤ rest < n, from the extents of the axes in it."""
+    if isinstance(rest, SymExpr):
+        if any(isinstance(a, Call) for m, _ in rest.terms for a in m):
+            known = {s: (0, e - 1) for s, e in extents.items() if isinstance(e, int)}
+            (low, _), (spare, _) = bounds(rest, known), bounds(n - 1 - rest, known)
+            return low is not None and low >= 0 and spare is not None and spare >= 0
+        if any(c < 0 for _, c in rest.terms) or rest.constant < 0:
+            return False
+        last = {s: extents[s] - 1 for s in rest.symbols() if s in extents}
+        rest = rest.substitute(last)
+    low, _ = bounds(n - 1 - rest)
+    return low is not None and low >= 0
+
+
+__all__ = [
+    "Apply",
+    "Choose",
+    "Given",
+    "Index",
+    "Literal",
+    "Node",
+    "Position",
+    "Read",
+    "Reduced",
+    "Tracer",
+    "Unsupported",
+    "linear",
+    "nodes_below",
+    "reshaped",
+]
