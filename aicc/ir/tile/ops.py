@@ -206,7 +206,7 @@ class Access(GraphOp):
             shape = broadcast_tiles(*(tile_shape(s.type) for s in self.subscripts))
             if self.mask is not None:
                 require(self, tile_element(self.mask.type) == i1, "the mask must be of i1")
-                broadcast_tiles(shape, tile_shape(self.mask.type))
+                shape = broadcast_tiles(shape, tile_shape(self.mask.type))
         except ValueError as e:
             raise VerifyException(f"{self.name}: {e}") from None
         return shape
