@@ -357,14 +357,25 @@ class Emitter:
                 continue
             key = ("condition", expr)
             if (found := self.known(key)) is None:
-                value = self.built(expr)
-                if not tile_shape(value.type):
-                    goal = tile_type((), tile.INDEX)
-                    value = self.insert(tile.Broadcast.make(value, result_types=[goal]))
-                zero = self.scalars.full(0, value)
-                found = self.remember(key, self.scalars.compare("sge", value, zero))
+                found = self.remember(key, self.not_negative(expr))
             parts.append(found)
         return self.all_of(parts)
+
+    def not_negative(self, expr: Dim) -> SSAValue:
+        """Where ``expr >= 0``, with what is subtracted in it on the other side."""
+        assert isinstance(expr, SymExpr)
+        less: Dim = -min(expr.constant, 0)
+        for monomial, coefficient in expr.terms:
+            if coefficient < 0:
+                less = less - SymExpr(((monomial, coefficient),))
+        sides = []
+        for side in (less, expr + less):
+            value = self.built(side)
+            if not tile_shape(value.type):
+                goal = tile_type((), tile.INDEX)
+                value = self.insert(tile.Broadcast.make(value, result_types=[goal]))
+            sides.append(value)
+        return self.scalars.compare("sle", *self.together(sides))
 
     def all_of(self, parts: Sequence[SSAValue]) -> SSAValue | None:
         total: SSAValue | None = None

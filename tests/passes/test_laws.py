@@ -26,7 +26,7 @@ LAWS = settings(
 def run_pipeline(module, pipeline):
     context = CompileContext(evaluator=BACKEND, target=BACKEND.description, remarks=[])
     PassManager(parse_pipeline(pipeline), context).run(module)
-    return context.remarks
+    return context.remarks or []
 
 
 def same(want, got):

@@ -1,0 +1,112 @@
+"""The Triton target as the driver sees it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+
+from aicc.backends.triton.kernels import Unprintable
+from aicc.backends.triton.program import Program, constant_arrays
+from aicc.ir import graph
+from aicc.ir.interfaces import Evaluator, TargetDescription
+from aicc.ir.module import input_names, main_of, output_names
+from aicc.ir.op import GraphOp
+
+COMPOSITES = (
+    graph.Softmax,
+    graph.LogSoftmax,
+    graph.LayerNorm,
+    graph.RMSNorm,
+    graph.Attention,
+    graph.ReduceMean,
+    graph.Relu,
+    graph.Sigmoid,
+    graph.Silu,
+    graph.Gelu,
+)
+"""Composites that get a kernel of their own, or are taken apart only there."""
+
+
+def _keeps(op: GraphOp) -> bool:
+    return isinstance(op, COMPOSITES)
+
+
+class TritonBackend:
+    """Prints kernels for Triton and runs them: on a CUDA device, else in Triton's interpreter."""
+
+    name = "triton"
+    description = TargetDescription("triton", _keeps)
+    lowering = "raise-composites,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce"
+
+    def __init__(self, evaluator: Evaluator):
+        self.evaluator = evaluator
+
+    def load(self, module: ModuleOp, owned_outputs: bool = False) -> TritonProgram:
+        """Print the module and make it something that can be called with NumPy arrays."""
+        return TritonProgram(module)
+
+    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        return self.evaluator.evaluate(op, operands)
+
+    def run(
+        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
+    ) -> list[np.ndarray]:
+        return self.evaluator.run(module, inputs, function)
+
+
+class TritonProgram:
+    """A printed module. It is imported, and its constants are moved, at the first call."""
+
+    def __init__(self, module: ModuleOp):
+        func = main_of(module)
+        try:
+            self._program = Program(module)
+        except Unprintable as e:
+            raise ValueError(str(e)) from e
+        self.source = self._program.source
+        self.input_names = input_names(func)
+        self.output_names = output_names(func)
+        self._call: Callable[..., tuple[Any, ...]] | None = None
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        from aicc.backends.triton.tensors import from_tensor, to_tensor
+
+        if len(inputs) != len(self.input_names):
+            raise ValueError(f"expected {len(self.input_names)} inputs, got {len(inputs)}")
+        call, device = self.prepared()
+        results = call(*(to_tensor(x, device) for x in inputs))
+        return [from_tensor(r) for r in results]
+
+    def prepared(self) -> tuple[Callable[..., tuple[Any, ...]], str]:
+        from aicc.backends.triton.tensors import default_device, to_tensor
+
+        device = default_device()
+        if self._call is None:
+            module = import_source(self.source)
+            weights = {k: to_tensor(a, device) for k, a in constant_arrays(self._program).items()}
+            self._call = lambda *args: module.call(weights, *args)
+        return self._call, device
+
+
+def import_source(source: str) -> ModuleType:
+    """Import Python source: Triton reads kernels back from their file, which is removed at exit."""
+    folder = tempfile.mkdtemp(prefix="aicc-triton-")
+    path = Path(folder) / "kernels.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(f"aicc_kernels_{os.path.basename(folder)}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    weakref.finalize(module, shutil.rmtree, folder, True)
+    return module

@@ -1,0 +1,581 @@
+"""Prints a tile kernel as a `@triton.jit` function.
+
+Values that are used once and are index arithmetic are written where they are used; the others get
+a line and the name of what they are in the model.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects import scf
+from xdsl.dialects.builtin import IndexType, IntegerType
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from aicc.backends.triton.spellings import (
+    AND,
+    ATOM,
+    COMPARE,
+    PREDICATES,
+    PRODUCT,
+    SPELLINGS,
+    SUM,
+    Spelling,
+)
+from aicc.ir import tile
+from aicc.ir.dtypes import DType, dtype_of
+from aicc.ir.symbols import Call, Dim
+from aicc.ir.symbols import product as product_of
+from aicc.ir.tile.types import broadcast_tiles, tile_element, tile_shape
+from aicc.ir.types import format_dims
+
+INDENT = "    "
+
+
+class Unprintable(Exception):
+    """An op or type that Triton has no words for."""
+
+
+@dataclass
+class Text:
+    """An expression, how tightly it binds, and the shape that it really has.
+
+    Triton broadcasts, so a `tile.broadcast` is written only where the shape matters.
+    """
+
+    text: str
+    binds: int = ATOM
+    shape: tuple[Dim, ...] = ()
+
+    def inside(self, binds: int, right: bool = False) -> str:
+        """The text as an operand of something that binds so tightly."""
+        loose = self.binds > binds or (right and self.binds == binds)
+        return f"({self.text})" if loose else self.text
+
+
+TYPES: dict[str, str] = {
+    "i1": "tl.int1",
+    "i8": "tl.int8",
+    "i16": "tl.int16",
+    "i32": "tl.int32",
+    "i64": "tl.int64",
+    "ui8": "tl.uint8",
+    "ui16": "tl.uint16",
+    "ui32": "tl.uint32",
+    "ui64": "tl.uint64",
+    "f16": "tl.float16",
+    "bf16": "tl.bfloat16",
+    "f32": "tl.float32",
+    "f64": "tl.float64",
+    "f8E4M3FN": "tl.float8e4nv",
+    "f8E5M2": "tl.float8e5",
+}
+"""By the names of `aicc.ir.dtypes`."""
+
+RESERVED = {"tl", "triton", "torch", "range", "float", "int", "min", "max", *SPELLINGS}
+
+
+def type_name(dtype: DType) -> str:
+    if dtype.name not in TYPES:
+        raise Unprintable(f"Triton has no {dtype}")
+    return TYPES[dtype.name]
+
+
+def is_wide(kernel: tile.Kernel) -> bool:
+    """Whether positions in the kernel's buffers may need 64 bits."""
+    for arg in kernel.body.block.args:
+        assert isinstance(arg.type, tile.BufferType)
+        size = product_of([d for d in arg.type.shape if d is not None])
+        if not isinstance(size, int) or size >= 2**31:
+            return True
+    return False
+
+
+class KernelPrinter:
+    """Writes one kernel; `helpers` collects the helper functions that it calls."""
+
+    def __init__(self, kernel: tile.Kernel, helpers: set[str]):
+        self.kernel, self.helpers = kernel, helpers
+        self.lines: list[str] = []
+        self.texts: dict[SSAValue, Text] = {}
+        self.taken = {*RESERVED, *keyword.kwlist, *kernel.schedule, *kernel.sizes}
+        self.wide = is_wide(kernel)
+        self.depth = 1
+
+    def source(self) -> str:
+        block = self.kernel.body.block
+        names = [
+            self.fresh(a.name_hint or ("x" if i < self.kernel.inputs else "out"))
+            for i, a in enumerate(block.args)
+        ]
+        for arg, name in zip(block.args, names, strict=True):
+            self.texts[arg] = Text(name)
+        constants = [f"{p}: tl.constexpr" for p in self.kernel.schedule if p not in LAUNCH_OPTIONS]
+        parameters = [*names, *self.kernel.sizes, *constants]
+        head = f"def {self.kernel.sym_name}({', '.join(parameters)}):"
+        if len(head) > 96:
+            inner = "".join(f"{INDENT}{p},\n" for p in parameters)
+            head = f"def {self.kernel.sym_name}(\n{inner}):"
+        self.line(f'"""{self.summary()}"""')
+        for i, (arg, name) in enumerate(zip(block.args, names, strict=True)):
+            assert isinstance(arg.type, tile.BufferType)
+            role = "" if i < self.kernel.inputs else ", written"
+            self.line(f"# {name}: {arg.type.dtype}[{format_dims(arg.type.shape)}]{role}")
+        self.block(block)
+        return "\n".join(["@triton.jit", head, *self.lines]) + "\n"
+
+    def summary(self) -> str:
+        location = str(self.kernel.location)
+        text = location.removeprefix("loc(").removesuffix(")").replace('"', "")
+        return self.kernel.sym_name if text == "unknown" else text
+
+    # ------------------------------------------------------------------ names and lines
+
+    def line(self, text: str) -> None:
+        self.lines.append(INDENT * self.depth + text if text else "")
+
+    def fresh(self, hint: str | None) -> str:
+        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
+        if not base or base[0].isdigit():
+            base = f"v{base}"
+        name, i = base, 1
+        while name in self.taken:
+            name, i = f"{base}_{i}", i + 1
+        self.taken.add(name)
+        return name
+
+    def define(self, value: SSAValue, text: Text) -> None:
+        """Give a value its expression: in place where it is short and used once, else a line."""
+        inline = text.binds <= ATOM and text.text.isidentifier()
+        if inline or self.goes_in_place(value, text):
+            self.texts[value] = text
+            return
+        name = self.fresh(value.name_hint)
+        self.line(f"{name} = {text.text}")
+        self.texts[value] = Text(name, ATOM, text.shape)
+
+    def goes_in_place(self, value: SSAValue, text: Text) -> bool:
+        uses = list(value.uses)
+        if len(uses) != 1 or value.name_hint is not None:
+            return False
+        user = uses[0].operation
+        if user.parent is not value.owner.parent or len(text.text) > 60:  # type: ignore[union-attr]
+            return False
+        index = isinstance(tile_element(value.type), IndexType)
+        return index or isinstance(user, (tile.Store, tile.Select, tile.Cast)) or text.binds < SUM
+
+    def operand(self, value: SSAValue) -> Text:
+        return self.texts[value]
+
+    def tensor(self, value: SSAValue) -> str:
+        """A value where its shape matters: written out as wide as its type says."""
+        text, shape = self.operand(value), tile_shape(value.type)
+        owner = value.owner
+        while isinstance(owner, tile.Broadcast):
+            owner = owner.input.owner
+        if isinstance(owner, tile.Full):
+            return self.full(owner, shape)
+        if text.shape == shape:
+            return text.text
+        return f"tl.broadcast_to({text.text}, {self.shape(shape)})"
+
+    def full(self, op: tile.Full, shape: Sequence[Dim]) -> str:
+        element = self.element(tile_element(op.result.type))
+        return f"tl.full({self.shape(shape)}, {number(op)}, {element})"
+
+    def shape(self, shape: Sequence[Dim]) -> str:
+        return "[" + ", ".join(self.dim(d) for d in shape) + "]"
+
+    def dim(self, d: Dim) -> str:
+        return dim_text(d, "tl.cdiv")
+
+    def element(self, element: Attribute) -> str:
+        if isinstance(element, IndexType):
+            return "tl.int64" if self.wide else "tl.int32"
+        return type_name(dtype_of(element))
+
+    # ------------------------------------------------------------------ ops
+
+    def block(self, block: Block) -> None:
+        for op in block.ops:
+            self.op(op)
+
+    def op(self, op: Operation) -> None:
+        printer = PRINTERS.get(op.name)
+        if printer is not None:
+            printer(self, op)
+        elif op.name in SPELLINGS:
+            self.spelled(op, SPELLINGS[op.name])
+        elif not isinstance(op, (tile.Return, scf.YieldOp)):
+            raise Unprintable(f"Triton has no words for {op.name}")
+
+    def spelled(self, op: Operation, spelling: Spelling) -> None:
+        if spelling.helper:
+            self.helpers.add(spelling.helper)
+        operands = [self.operand(v) for v in op.operands]
+        shape = broadcast_tiles(*(t.shape for t in operands))
+        element = tile_element(op.results[0].type)
+        cast = spelling.unsigned and not isinstance(element, IndexType)
+        if cast:
+            operands = [self.unsigned(t, element) for t in operands]
+        bare = spelling.binds == ATOM
+        parts = [
+            t.text if bare else t.inside(spelling.binds, right=i > 0)
+            for i, t in enumerate(operands)
+        ]
+        if spelling.helper and all(not t.shape for t in operands):
+            parts = [
+                self.tensor(v) if literal(v) else p for v, p in zip(op.operands, parts, strict=True)
+            ]
+        made = spelling.template.format(*parts)
+        if op.name == "arith.addi" and re.fullmatch(r"\(-\d+\)", parts[1]):
+            made = f"{parts[0]} - {parts[1].strip('(-)')}"
+        text = Text(made, spelling.binds, shape)
+        if cast:
+            text = Text(
+                f"{text.inside(ATOM)}.to({self.element(element)}, bitcast=True)", ATOM, shape
+            )
+        self.define(op.results[0], text)
+
+    def unsigned(self, text: Text, element: Attribute) -> Text:
+        assert isinstance(element, IntegerType)
+        if text.text.lstrip("-").isdigit():
+            return text
+        goal = f"tl.uint{element.width.data}"
+        return Text(f"{text.inside(ATOM)}.to({goal}, bitcast=True)", ATOM, text.shape)
+
+    def address(self, op: tile.Access) -> Text:
+        """The pointers of an access."""
+        parts: list[str] = [self.operand(op.buffer).text]
+        shapes: list[tuple[Dim, ...]] = []
+        for s, stride in zip(op.subscripts, op.strides, strict=True):
+            index = self.operand(s)
+            shapes.append(index.shape)
+            if stride == 1:
+                parts.append(index.inside(SUM, right=True))
+            else:
+                by = self.dim(stride)
+                by = by if by.isidentifier() or by.isdigit() else f"({by})"
+                parts.append(f"{index.inside(PRODUCT)} * {by}")
+        text, offset = " + ".join(parts), op.offset[0]
+        if isinstance(offset, int) and offset < 0:
+            text += f" - {-offset}"
+        elif offset != 0:
+            text += f" + {bracketed(self.dim(offset))}"
+        return Text(text, SUM, broadcast_tiles(*shapes))
+
+
+def dim_text(d: Dim, cdiv: str) -> str:
+    """A size as Python source; ``(a - 1) // b + 1`` is written as a call of `cdiv`."""
+    if isinstance(d, int):
+        return str(d)
+    (monomial, coefficient), *others = d.terms
+    if not others and coefficient == 1 and len(monomial) == 1 and d.constant == 1:
+        (atom,) = monomial
+        if isinstance(atom, Call) and atom.function == "floordiv":
+            a, b = atom.args
+            return f"{cdiv}({dim_text(a + 1, cdiv)}, {dim_text(b, cdiv)})"
+    return d.python()
+
+
+def product_text(dims: Sequence[Dim], cdiv: str) -> str:
+    """A product of sizes, factor by factor."""
+    known = product_of([d for d in dims if isinstance(d, int)])
+    factors = [dim_text(d, cdiv) for d in dims if not isinstance(d, int)]
+    factors = [f if _is_plain(f) else f"({f})" for f in factors]
+    if known != 1 or not factors:
+        factors.insert(0, str(known))
+    return " * ".join(factors)
+
+
+def _is_plain(text: str) -> bool:
+    """A name, a number, or one call."""
+    return (
+        text.isidentifier()
+        or text.isdigit()
+        or (text.startswith(("tl.", "triton.")) and text.endswith(")"))
+    )
+
+
+LAUNCH_OPTIONS = ("num_warps", "num_stages")
+"""Schedule parameters that are Triton's own options of a launch."""
+
+
+def literal(value: SSAValue) -> bool:
+    owner = value.owner
+    while isinstance(owner, tile.Broadcast):
+        owner = owner.input.owner
+    return isinstance(owner, tile.Full)
+
+
+def number(op: tile.Full) -> str:
+    """A constant as Triton source."""
+    value = op.value
+    if isinstance(tile_element(op.result.type), IntegerType):
+        width = tile_element(op.result.type).width.data  # type: ignore[union-attr]
+        if width == 1:
+            return "True" if value else "False"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return 'float("nan")'
+        if math.isinf(value):
+            return 'float("inf")' if value > 0 else 'float("-inf")'
+    return repr(value)
+
+
+# ---------------------------------------------------------------------- ops with their own words
+
+
+def _program_id(p: KernelPrinter, op: tile.ProgramId) -> None:
+    later = [d for d in p.kernel.grid[op.axis + 1 :] if d != 1]
+    text = Text("tl.program_id(0).to(tl.int64)" if p.wide else "tl.program_id(0)")
+    if later:
+        text = Text(f"{text.text} // {bracketed(product_text(later, 'tl.cdiv'))}", PRODUCT)
+    if op.axis > 0 and product_of(p.kernel.grid[: op.axis]) != 1:
+        size = p.dim(p.kernel.grid[op.axis])
+        text = Text(f"{text.inside(PRODUCT)} % {bracketed(size)}", PRODUCT)
+    p.define(op.result, text)
+
+
+def bracketed(text: str) -> str:
+    return text if _is_plain(text) and " * " not in text else f"({text})"
+
+
+def _size(p: KernelPrinter, op: tile.Size) -> None:
+    text = p.dim(op.value[0])
+    p.texts[op.result] = Text(text, ATOM if text.isidentifier() or text.isdigit() else SUM)
+
+
+def _axis(p: KernelPrinter, op: tile.Axis) -> None:
+    start = p.operand(op.start)
+    steps = f"tl.arange(0, {p.dim(op.block[0])})"
+    if op.rank > 1:
+        places = ["None"] * op.rank
+        places[op.dim] = ":"
+        steps += f"[{', '.join(places)}]"
+    text = steps if start.text == "0" else f"{start.inside(SUM)} + {steps}"
+    p.define(op.result, Text(text, ATOM if start.text == "0" else SUM, tile_shape(op.result.type)))
+
+
+def _in_bounds(p: KernelPrinter, op: tile.InBounds) -> None:
+    axis = op.axis.owner
+    assert isinstance(axis, tile.Axis)
+    index = p.operand(op.axis)
+    p.define(op.result, Text(f"{index.text} < {p.dim(axis.bound[0])}", COMPARE, index.shape))
+
+
+def _load(p: KernelPrinter, op: tile.Load) -> None:
+    address, shape = p.address(op), tile_shape(op.result.type)
+    pointer = address.text
+    if address.shape != shape:
+        pointer = f"tl.broadcast_to({pointer}, {p.shape(shape)})"
+    options = ""
+    if op.mask is not None:
+        options = f", mask={p.operand(op.mask).text}"
+        if op.other is not None:
+            options += f", other={op.other}"
+    text = f"tl.load({pointer}{options})"
+    assert isinstance(op.buffer.type, tile.BufferType)
+    if op.buffer.type.dtype.kind == "uint":
+        text += f".to({p.element(tile_element(op.result.type))}, bitcast=True)"
+    p.define(op.result, Text(text, ATOM, shape))
+
+
+def _store(p: KernelPrinter, op: tile.Store) -> None:
+    address = p.address(op)
+    mask = "" if op.mask is None else f", mask={p.operand(op.mask).text}"
+    value = p.operand(op.value)
+    text = p.tensor(op.value) if literal(op.value) and address.shape else value.text
+    p.line(f"tl.store({address.text}, {text}{mask})")
+
+
+def _full(p: KernelPrinter, op: tile.Full) -> None:
+    text = number(op)
+    p.texts[op.result] = Text(text, ATOM if not text.startswith("-") else SUM)
+
+
+def _broadcast(p: KernelPrinter, op: tile.Broadcast) -> None:
+    p.texts[op.result] = p.operand(op.input)
+
+
+def _reshape(p: KernelPrinter, op: tile.Reshape) -> None:
+    text, shape = p.operand(op.input), tile_shape(op.result.type)
+    if text.shape == shape:
+        p.texts[op.result] = text
+    else:
+        made = f"tl.reshape({p.tensor(op.input)}, {p.shape(shape)})"
+        p.define(op.result, Text(made, ATOM, shape))
+
+
+def _transpose(p: KernelPrinter, op: tile.Transpose) -> None:
+    shape = tile_shape(op.result.type)
+    perm = ", ".join(map(str, op.perm))
+    p.define(op.result, Text(f"tl.permute({p.tensor(op.input)}, [{perm}])", ATOM, shape))
+
+
+def _cast(p: KernelPrinter, op: tile.Cast) -> None:
+    source, goal = tile_element(op.input.type), tile_element(op.result.type)
+    text = p.operand(op.input)
+    if literal(op.input):
+        text = Text(p.tensor(op.input), ATOM, tile_shape(op.input.type))
+    if isinstance(source, IndexType) and isinstance(op.input.owner, tile.Broadcast):
+        value = op.input.owner.input
+        if isinstance(value.owner, tile.Size):  # a size: Python's number, or an argument
+            element = p.element(goal)
+            p.define(op.result, Text(f"tl.full([], {text.text}, {element})", ATOM))
+            return
+    from_unsigned = op.unsigned and isinstance(source, IntegerType) and source.width.data > 1
+    if from_unsigned:
+        text = p.unsigned(text, source)
+    to_unsigned = (
+        op.unsigned
+        and isinstance(goal, IntegerType)
+        and not isinstance(source, (IntegerType, IndexType))
+    )
+    if to_unsigned:
+        assert isinstance(goal, IntegerType)
+        made = f"{text.inside(ATOM)}.to(tl.uint{goal.width.data})"
+        made += f".to({p.element(goal)}, bitcast=True)"
+    else:
+        made = f"{text.inside(ATOM)}.to({p.element(goal)})"
+    p.define(op.result, Text(made, ATOM, text.shape))
+
+
+def _cmp(p: KernelPrinter, op: tile.Cmp) -> None:
+    x, y = p.operand(op.x), p.operand(op.y)
+    shape = broadcast_tiles(x.shape, y.shape)
+    if op.predicate == "uno":
+        if op.x is not op.y:
+            raise Unprintable("uno of two values")
+        p.define(op.result, Text(f"{x.inside(AND)} != {x.inside(AND)}", COMPARE, shape))
+        return
+    element = tile_element(op.x.type)
+    if op.predicate in ("ult", "ule", "ugt", "uge") and not isinstance(element, IndexType):
+        x, y = p.unsigned(x, element), p.unsigned(y, element)
+    if literal(op.x) and literal(op.y):
+        x = Text(p.tensor(op.x), ATOM, tile_shape(op.x.type))
+        shape = x.shape
+    symbol = PREDICATES[op.predicate]
+    p.define(
+        op.result, Text(f"{x.inside(COMPARE - 1)} {symbol} {y.inside(COMPARE - 1)}", COMPARE, shape)
+    )
+
+
+def _select(p: KernelPrinter, op: tile.Select) -> None:
+    parts = [p.operand(v) for v in op.operands]
+    texts = [t.text for t in parts]
+    shape = broadcast_tiles(*(t.shape for t in parts))
+    if literal(op.true) and literal(op.false):  # or its type would be Triton's choice
+        texts[1] = p.full(_full_of(op.true), ())
+    p.define(op.result, Text(f"tl.where({', '.join(texts)})", ATOM, shape))
+
+
+def _full_of(value: SSAValue) -> tile.Full:
+    owner = value.owner
+    while isinstance(owner, tile.Broadcast):
+        owner = owner.input.owner
+    assert isinstance(owner, tile.Full)
+    return owner
+
+
+_REDUCE_FLOAT = {"add": "tl.sum", "max": "nan_max", "min": "nan_min", "mul": "product"}
+_REDUCE_INT = {"add": "tl.sum", "max": "tl.max", "min": "tl.min", "mul": "product"}
+
+
+def _reduce(p: KernelPrinter, op: tile.Reduce) -> None:
+    value, shape = p.tensor(op.input), tile_shape(op.result.type)
+    keep, shape = (", keep_dims=True", shape) if len(shape) > 1 else ("", ())
+    element = tile_element(op.input.type)
+    if op.kind in ("or", "and"):
+        function = "tl.max" if op.kind == "or" else "tl.min"
+        if not value.isidentifier():
+            value = f"({value})"
+        text = f"{function}({value}.to(tl.int32), {op.dim}{keep}) != 0"
+        p.define(op.result, Text(text, COMPARE, shape))
+        return
+    table = _REDUCE_INT if isinstance(element, (IntegerType, IndexType)) else _REDUCE_FLOAT
+    function = table[op.kind]
+    if function.startswith("tl."):
+        text = f"{function}({value}, {op.dim}{keep})"
+    else:
+        p.helpers.add(function)
+        text = f"tl.reduce({value}, {op.dim}, {function}{keep})"
+    p.define(op.result, Text(text, ATOM, shape))
+
+
+def _arg_reduce(p: KernelPrinter, op: tile.ArgReduce) -> None:
+    value, index = p.tensor(op.input), p.tensor(op.index)
+    if not value.isidentifier():
+        name = p.fresh("value")
+        p.line(f"{name} = {value}")
+        value = name
+    shape = tile_shape(op.value.type)
+    keep, shape = (", keep_dims=True", shape) if len(shape) > 1 else ("", ())
+    is_float = not isinstance(tile_element(op.input.type), (IntegerType, IndexType))
+    best = p.fresh("best")
+    if is_float:
+        helper = f"nan_{op.kind}"
+        p.helpers.add(helper)
+        p.line(f"{best} = tl.reduce({value}, {op.dim}, {helper}{keep})")
+        same = f"({value} == {best}) | (({value} != {value}) & ({best} != {best}))"
+    else:
+        p.line(f"{best} = tl.{op.kind}({value}, {op.dim}{keep})")
+        same = f"{value} == {best}"
+    far = "0x7FFFFFFFFFFFFFFF" if p.wide else "0x7FFFFFFF"
+    p.texts[op.value] = Text(best, ATOM, shape)
+    text = f"tl.min(tl.where({same}, {index}, {far}), {op.dim}{keep})"
+    p.define(op.at, Text(text, ATOM, shape))
+
+
+def _dot(p: KernelPrinter, op: tile.Dot) -> None:
+    a, b, acc = p.tensor(op.a), p.tensor(op.b), p.tensor(op.acc)
+    precision = f', input_precision="{op.precision}"'
+    text = f"tl.dot({a}, {b}, {acc}{precision})"
+    p.define(op.result, Text(text, ATOM, tile_shape(op.result.type)))
+
+
+def _for(p: KernelPrinter, op: scf.ForOp) -> None:
+    block = op.body.block
+    counter, *carried = block.args
+    names = []
+    for arg, value, result in zip(carried, op.iter_args, op.results, strict=True):
+        name = p.fresh(result.name_hint or arg.name_hint or "acc")
+        names.append(name)
+        p.line(f"{name} = {p.tensor(value)}")
+        p.texts[arg] = p.texts[result] = Text(name, ATOM, tile_shape(arg.type))
+    index = p.fresh(counter.name_hint or "start")
+    p.texts[counter] = Text(index)
+    low, high, step = (p.operand(v).text for v in (op.lb, op.ub, op.step))
+    p.line(f"for {index} in range({low}, {high}, {step}):")
+    p.depth += 1
+    p.block(block)
+    end = block.last_op
+    assert end is not None
+    if names:
+        p.line(f"{', '.join(names)} = {', '.join(p.tensor(v) for v in end.operands)}")
+    p.depth -= 1
+
+
+PRINTERS = {
+    "tile.program_id": _program_id,
+    "tile.size": _size,
+    "tile.axis": _axis,
+    "tile.in_bounds": _in_bounds,
+    "tile.load": _load,
+    "tile.store": _store,
+    "tile.full": _full,
+    "tile.broadcast": _broadcast,
+    "tile.reshape": _reshape,
+    "tile.transpose": _transpose,
+    "tile.cast": _cast,
+    "tile.cmp": _cmp,
+    "tile.select": _select,
+    "tile.reduce": _reduce,
+    "tile.arg_reduce": _arg_reduce,
+    "tile.dot": _dot,
+    "scf.for": _for,
+}

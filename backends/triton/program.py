@@ -1,0 +1,189 @@
+"""Prints a module as one Python file: kernels, then a function that launches them.
+
+The file needs torch and triton only.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Operation, SSAValue
+
+from aicc.backends.triton.kernels import KernelPrinter, Unprintable, dim_text, product_text
+from aicc.backends.triton.library import LIBRARY
+from aicc.backends.triton.spellings import helper_sources
+from aicc.ir import graph, tile
+from aicc.ir.constants import DenseAttr
+from aicc.ir.module import bound_symbols, input_names, main_of, output_names, return_of
+from aicc.ir.op import GraphOp
+from aicc.ir.symbols import Dim
+from aicc.ir.tile.types import bind
+from aicc.ir.types import element_type, format_dims, shape_of
+
+HEADER = '''\
+"""Kernels of a model and `call`, which runs them. Needs torch and triton only.
+
+{signature}
+"""
+
+import torch
+import triton
+import triton.language as tl
+'''
+
+
+class Program:
+    """The source of a module, and the constants that it reads.
+
+    `constants` maps the names in the source to their values. Raises Unprintable naming every op
+    that the target can't run.
+    """
+
+    def __init__(self, module: ModuleOp):
+        self.func = main_of(module)
+        self.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
+        self.constants: dict[str, DenseAttr] = {}
+        self.names: dict[SSAValue, str] = {}
+        self.taken = {*keyword.kwlist, "torch", "triton", "tl", "weights", "device", *self.kernels}
+        self.lines: list[str] = []
+        self.missing: list[str] = []
+        helpers: set[str] = set()
+        kernels = [KernelPrinter(k, helpers).source() for k in self.kernels.values()]
+        call = self.call()
+        if self.missing:
+            raise Unprintable("the triton target has no " + "; no ".join(self.missing))
+        parts = [HEADER.format(signature=self.signature()), helper_sources(helpers), *kernels, call]
+        self.source = "\n\n".join(p.strip("\n") + "\n" for p in parts if p)
+
+    def signature(self) -> str:
+        lines = ["Inputs:"]
+        for name, arg in zip(input_names(self.func), self.func.args, strict=True):
+            lines.append(f"  {name}: {element_type(arg)}[{format_dims(shape_of(arg))}]")
+        lines.append("Outputs:")
+        results = return_of(self.func).operands
+        for name, value in zip(output_names(self.func), results, strict=True):
+            lines.append(f"  {name}: {element_type(value)}[{format_dims(shape_of(value))}]")
+        return "\n".join(lines)
+
+    # ------------------------------------------------------------------ the host function
+
+    def line(self, text: str) -> None:
+        self.lines.append(f"    {text}")
+
+    def fresh(self, hint: str | None) -> str:
+        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
+        if not base or base[0].isdigit():
+            base = f"v{base}"
+        name, i = base, 1
+        while name in self.taken:
+            name, i = f"{base}_{i}", i + 1
+        self.taken.add(name)
+        return name
+
+    def name(self, value: SSAValue) -> str:
+        if value not in self.names:
+            self.names[value] = self.fresh(value.name_hint)
+        return self.names[value]
+
+    def dim(self, d: Dim | None) -> str:
+        if d is None:
+            raise Unprintable("a size that isn't known before it runs")
+        return dim_text(d, "triton.cdiv")
+
+    def shape(self, dims: Sequence[Dim | None]) -> str:
+        inner = ", ".join(self.dim(d) for d in dims)
+        return f"({inner},)" if len(dims) == 1 else f"({inner})"
+
+    def call(self) -> str:
+        func = self.func
+        names = []
+        for given, arg in zip(input_names(func), func.args, strict=True):
+            self.names[arg] = self.fresh(given)
+            names.append(self.names[arg])
+        self.line('"""The outputs, from the inputs and the constants by name."""')
+        self.sizes(func)
+        tensors = [
+            n for n, a in zip(names, func.args, strict=True) if isinstance(a.type, TensorType)
+        ]
+        if tensors:
+            self.line(f"device = {tensors[0]}.device")
+        else:
+            self.line('device = next(iter(weights.values())).device if weights else "cpu"')
+        for op in func.body.block.ops:
+            self.op(op)
+        results = [self.name(v) for v in return_of(func).operands]
+        self.line(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
+        return "\n".join([f"def call({', '.join(['weights', *names])}):", *self.lines]) + "\n"
+
+    def sizes(self, func: FuncOp) -> None:
+        for symbol, (i, axis) in bound_symbols(func).items():
+            arg = self.names[func.args[i]]
+            self.taken.add(symbol)
+            self.line(
+                f"{symbol} = int({arg})" if axis is None else f"{symbol} = {arg}.shape[{axis}]"
+            )
+
+    def op(self, op: Operation) -> None:
+        if isinstance(op, tile.Launch):
+            self.launch(op)
+        elif isinstance(op, graph.Constant):
+            self.constant(op)
+        elif isinstance(op, graph.Yield) or op.name == "func.return":
+            pass
+        elif isinstance(op, GraphOp) and type(op) in LIBRARY:
+            LIBRARY[type(op)](self, op)
+        else:
+            what = f"kernel for {op.role} {op.label}" if isinstance(op, graph.Fused) else op.name
+            self.missing.append(f"{what} at {op.location}")
+
+    def constant(self, op: graph.Constant) -> None:
+        hint = op.value.resource or op.result.name_hint or "constant"
+        key = hint
+        i = 1
+        while key in self.constants and self.constants[key] is not op.value:
+            key, i = f"{hint}_{i}", i + 1
+        self.constants[key] = op.value
+        self.names[op.result] = f"weights[{key!r}]"
+
+    def empty(self, value: SSAValue) -> str:
+        """A new tensor for a result."""
+        dtype = element_type(value)
+        if dtype.torch is None:
+            raise Unprintable(f"torch has no {dtype}")
+        return (
+            f"torch.empty({self.shape(shape_of(value))}, dtype=torch.{dtype.torch}, device=device)"
+        )
+
+    def launch(self, op: tile.Launch) -> None:
+        kernel = self.kernels[op.kernel]
+        outputs = []
+        for out in op.outputs:
+            outputs.append(self.name(out))
+            self.line(f"{outputs[-1]} = {self.empty(out)}")
+        sizes = [bind(d, kernel.schedule) for d in kernel.grid]
+        grid = product_text(sizes, "triton.cdiv")
+        if grid == "0" or 0 in sizes:
+            return
+        inputs = [self.operand(v) for v in op.inputs]
+        options = [f"{k}={v}" for k, v in kernel.schedule.items()]
+        args = ", ".join([*inputs, *outputs, *kernel.sizes, *options])
+        indent = ""
+        if not grid.isdigit():
+            self.line(f"if {grid}:")
+            indent = "    "
+        text = f"{indent}{op.kernel}[({grid},)]({args})"
+        self.line(text)
+
+    def operand(self, value: SSAValue) -> str:
+        """A tensor that is contiguous: what kernels compute is, and so are constants."""
+        owner = value.owner
+        made_here = isinstance(owner, (tile.Launch, graph.Constant))
+        return self.name(value) if made_here else f"{self.name(value)}.contiguous()"
+
+
+def constant_arrays(program: Program) -> dict[str, np.ndarray]:
+    return {name: attr.array for name, attr in program.constants.items()}
