@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from xdsl.ir import Block, SSAValue
 
@@ -11,15 +10,31 @@ from aicc.ir import tile
 from aicc.ir.graph import Fused
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
-from aicc.ir.symbols import Call, Dim, SymExpr, ceildiv, sym
+from aicc.ir.symbols import Dim, SymExpr, ceildiv, sym
 from aicc.ir.symbols import floordiv as floordiv_
 from aicc.ir.symbols import mod as mod_
 from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.types import broadcast_tiles, tile_shape
 from aicc.ir.tile.types import tile as tile_type
-from aicc.ir.types import Shape, element_type, shape_of
+from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.emitter import AxisVar, Emitter
+from aicc.passes.tiling.spaces import (
+    Output,
+    Space,
+    add_buffers,
+    coefficient,
+    collapsed,
+    empty_kernel,
+    index_expressions,
+    is_empty,
+    known_shape,
+    next_power,
+    output_of,
+)
+
+ROW, REDUCED = "row", "reduced"
+"""Kinds of axes."""
 
 ROW_BLOCK = 1024
 """Elements that one program of a pointwise kernel computes."""
@@ -31,152 +46,27 @@ LOOP_BLOCK = 1024
 """How much of a longer row is held at a time."""
 
 
-@dataclass
-class Space:
-    """What a kernel iterates over: axes with their extents, outer to inner."""
-
-    extents: dict[str, Dim]
-    reduced: frozenset[str] = frozenset()
-    rename: dict[str, Dim] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> list[str]:
-        return [a for a in self.extents if a not in self.reduced]
-
-
 def lower_rows(op: Fused) -> tuple[Block, dict]:
     """The body of a kernel for a pointwise or reduction `op`, and the kernel's parameters."""
-    body = op.body.block
     shape, axes = iteration_space(op)
+    if is_empty(op):
+        return empty_kernel(op)
     names = [f"i{i}" for i in range(len(shape))]
     extents = dict(zip(names, shape, strict=True))
+    kinds = {a: REDUCED if i in axes else ROW for i, a in enumerate(names)}
     tracer = n.Tracer(extents, reduce_axes={i: names[i] for i in axes})
-    outputs = [_output(tracer, v, shape, axes, names) for v in op.yielded().inputs]
-    space = collapsed(tracer, outputs, extents, frozenset(names[i] for i in axes))
-    return _RowKernel(op, tracer, space, outputs, body).build()
-
-
-@dataclass(frozen=True)
-class Output:
-    """A result: its node, where it is written, and the axes that it varies along."""
-
-    node: n.Node
-    offset: Dim
-    axes: tuple[str, ...]
+    outputs = [output_of(tracer, v, shape, names, axes) for v in op.yielded().inputs]
+    exprs = index_expressions(tracer, *(o.node for o in outputs))
+    space = collapsed(extents, kinds, [*exprs, *(o.offset for o in outputs)])
+    return _RowKernel(op, tracer, space, outputs).build()
 
 
 def iteration_space(op: Fused) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
     """The dims that the kernel runs over, and which of them are reduced."""
-    found: Shape | None = None
     for inner in op.ops():
         if isinstance(inner, GraphOp) and role_of(inner) is Role.REDUCTION:
-            found, axes = space_of(inner), reduced_axes(inner)
-            return _known(found), tuple(sorted(axes))
-    return _known(shape_of(op.yielded().inputs[0])), ()
-
-
-def _known(shape: Shape) -> tuple[Dim, ...]:
-    if None in shape:
-        raise n.Unsupported("a size is unknown")
-    return tuple(d for d in shape if d is not None)
-
-
-def _output(
-    tracer: n.Tracer,
-    value: SSAValue,
-    shape: tuple[Dim, ...],
-    axes: Sequence[int],
-    names: list[str],
-) -> Output:
-    goal = _known(shape_of(value))
-    rows = tuple(d for i, d in enumerate(shape) if i not in axes)
-    kept = tuple(1 if i in axes else d for i, d in enumerate(shape))
-    if goal == shape:
-        coords = tuple(sym(a) for a in names)
-        used = tuple(names)
-    elif goal in (kept, rows):
-        used = tuple(a for i, a in enumerate(names) if i not in axes)
-        whole = tuple(0 if i in axes else sym(a) for i, a in enumerate(names))
-        coords = whole if goal == kept else tuple(sym(a) for a in used)
-    elif not axes:
-        coords = n.reshaped(tuple(sym(a) for a in names), shape, goal, tracer.extents)
-        used = tuple(names)
-    else:
-        raise n.Unsupported(f"a result of shape {goal} in a kernel over {shape}")
-    return Output(tracer.value(value, coords), n.linear(coords, goal), used)
-
-
-# ---------------------------------------------------------------------- collapsing dims
-
-
-def collapsed(
-    tracer: n.Tracer,
-    outputs: Sequence[Output],
-    extents: dict[str, Dim],
-    reduced: frozenset[str],
-) -> Space:
-    """Neighbouring axes joined where every access walks through both in one stride."""
-    exprs = [o.offset for o in outputs] + list(index_expressions(tracer, outputs))
-    names = [a for a, d in extents.items() if d != 1]
-    rename: dict[str, Dim] = {a: 0 for a, d in extents.items() if d == 1}
-    sizes = {a: extents[a] for a in names}
-    current = list(names)
-    i = len(current) - 2
-    while i >= 0:
-        outer, inner = current[i], current[i + 1]
-        same = (outer in reduced) == (inner in reduced)
-        if same and all(_joins(e, outer, inner, sizes[inner], tracer) for e in exprs):
-            sizes[inner] = sizes[outer] * sizes[inner]
-            rename[outer] = 0
-            exprs = [_without(e, outer) for e in exprs]
-            del current[i]
-        i -= 1
-    return Space({a: sizes[a] for a in current}, reduced & set(current), rename)
-
-
-def index_expressions(tracer: n.Tracer, outputs: Sequence[Output]):
-    """Every index expression of a kernel."""
-    roots = [o.node for o in outputs] + list(tracer.data.values())
-    for node in n.nodes_below(*roots):
-        if isinstance(node, n.Read):
-            yield node.offset
-            yield from node.when
-        elif isinstance(node, n.Position):
-            yield node.value
-        elif isinstance(node, n.Choose):
-            yield from node.when
-
-
-def _without(expr: Dim, name: str) -> Dim:
-    return expr if isinstance(expr, int) else expr.substitute({name: 0})
-
-
-def coefficient(expr: Dim, name: str) -> Dim | None:
-    """What `name` is multiplied by where the expression is linear in it, else None."""
-    total: Dim = 0
-    if isinstance(expr, int):
-        return 0
-    for monomial, c in expr.terms:
-        inside = [a for a in monomial if isinstance(a, Call) and name in _symbols(a)]
-        if inside or monomial.count(name) > 1:
-            return None
-        if name in monomial:
-            rest = list(monomial)
-            rest.remove(name)
-            total = total + product_of([c, *(SymExpr((((a,), 1),)) for a in rest)])
-    return total
-
-
-def _symbols(call: Call) -> set[str]:
-    return {s for a in call.args if isinstance(a, SymExpr) for s in a.symbols()}
-
-
-def _joins(expr: Dim, outer: str, inner: str, size: Dim, tracer: n.Tracer) -> bool:
-    for s in expr.symbols() if isinstance(expr, SymExpr) else ():
-        if s in tracer.data and tracer.data[s].axes & {outer, inner}:
-            pass  # the index is an expression of its own, looked at by itself
-    a, b = coefficient(expr, outer), coefficient(expr, inner)
-    return a is not None and b is not None and a == b * size
+            return known_shape(space_of(inner)), tuple(sorted(reduced_axes(inner)))
+    return known_shape(shape_of(op.yielded().inputs[0])), ()
 
 
 # ---------------------------------------------------------------------- building
@@ -185,27 +75,13 @@ def _joins(expr: Dim, outer: str, inner: str, size: Dim, tracer: n.Tracer) -> bo
 class _RowKernel:
     """Builds the kernel over a collapsed space."""
 
-    def __init__(
-        self,
-        op: Fused,
-        tracer: n.Tracer,
-        space: Space,
-        outputs: Sequence[Output],
-        body: Block,
-    ):
-        self.op, self.tracer, self.space, self.outputs, self.body = (
-            op,
-            tracer,
-            space,
-            outputs,
-            body,
-        )
+    def __init__(self, op: Fused, tracer: n.Tracer, space: Space, outputs: Sequence[Output]):
+        self.op, self.tracer, self.space, self.outputs = op, tracer, space, outputs
+        self.rows, self.reduced = space.of_kind(ROW), space.of_kind(REDUCED)
         self.schedule: dict[str, int] = {}
-        self.grid: list[Dim] = []
+        self.looped = False
 
     def build(self) -> tuple[Block, dict]:
-        if all(0 in shape_of(v) for v in self.op.yielded().inputs):
-            return self.nothing()
         rows = self.row_axes()
         reduce_axis = self.reduce_axis()
         tiled = [a for a in rows if a.block != 1]
@@ -215,14 +91,8 @@ class _RowKernel:
             reduce_axis.dim = len(tiled)
         rank = len(tiled) + (reduce_axis is not None)
         e = self.emitter = Emitter(rank, self.schedule, self.tracer, self.space.rename)
-        block = e.scopes[0].block
-        for arg in self.body.args:
-            e.arguments[arg] = block.insert_arg(buffer_of(arg), len(block.args))
-            e.arguments[arg].name_hint = arg.name_hint
-        results = []
-        for v in self.op.yielded().inputs:
-            results.append(block.insert_arg(buffer_of(v), len(block.args)))
-        self.grid = [ceildiv(a.extent, a.block) for a in rows]
+        results = add_buffers(e, self.op)
+        grid = [ceildiv(a.extent, a.block) for a in rows]
         for i, a in enumerate(rows):
             start = e.program(i)
             if a.dim is not None:
@@ -235,15 +105,10 @@ class _RowKernel:
         else:
             e.add_axis(reduce_axis, e.size(0))
             self.store(results, self.outputs)
+        block = e.scopes[0].block
         block.add_op(tile.Return.make(result_types=[]))
-        return block, {"grid": self.grid, "schedule": self.schedule, "inputs": len(self.body.args)}
-
-    def nothing(self) -> tuple[Block, dict]:
-        """A kernel without programs: all results are empty."""
-        values = (*self.body.args, *self.op.yielded().inputs)
-        block = Block(arg_types=[buffer_of(v) for v in values])
-        block.add_op(tile.Return.make(result_types=[]))
-        return block, {"grid": [0], "schedule": {}, "inputs": len(self.body.args)}
+        inputs = len(self.op.body.block.args)
+        return block, {"grid": grid, "schedule": self.schedule, "inputs": inputs}
 
     def store(self, results: Sequence[SSAValue], outputs: Sequence[Output]) -> None:
         chosen = {id(o): r for o, r in zip(self.outputs, results, strict=True)}
@@ -255,9 +120,9 @@ class _RowKernel:
 
     def row_axes(self) -> list[AxisVar]:
         """The axes that the grid runs over, with the blocks of the innermost."""
-        names = self.space.rows
+        names = self.rows
         axes = [AxisVar(a, self.space.extents[a]) for a in names]
-        if self.space.reduced:
+        if self.reduced:
             return self.rows_of_reduction(axes)
         left = ROW_BLOCK
         wanted = self.unit_stride_axes()
@@ -273,7 +138,7 @@ class _RowKernel:
 
     def unit_stride_axes(self) -> set[str]:
         """Axes other than the innermost along which some operand lies contiguous."""
-        names = self.space.rows
+        names = self.rows
         found: set[str] = set()
         for node in n.nodes_below(*(o.node for o in self.outputs)):
             if isinstance(node, n.Read):
@@ -287,9 +152,7 @@ class _RowKernel:
         return found
 
     def rows_of_reduction(self, axes: list[AxisVar]) -> list[AxisVar]:
-        length = product_of(
-            [self.space.extents[a] for a in self.space.extents if a in self.space.reduced]
-        )
+        length = product_of([self.space.extents[a] for a in self.reduced])
         if not axes:
             return axes
         inner = axes[-1]
@@ -307,8 +170,8 @@ class _RowKernel:
         for node in n.nodes_below(*(o.node for o in self.outputs)):
             if isinstance(node, n.Read) and isinstance(node.offset, SymExpr):
                 offset = node.offset.substitute(self.space.rename)
-                if any((coefficient(offset, r) or 0) not in (0, 1) for r in self.space.reduced):
-                    found |= {a for a in self.space.rows if coefficient(offset, a) == 1}
+                if any((coefficient(offset, r) or 0) not in (0, 1) for r in self.reduced):
+                    found |= {a for a in self.rows if coefficient(offset, a) == 1}
         return found
 
     def block(
@@ -328,9 +191,8 @@ class _RowKernel:
 
     def reduce_axis(self) -> AxisVar | None:
         """The one axis that is reduced along; several are walked through as one."""
-        names = [a for a in self.space.extents if a in self.space.reduced]
-        self.looped = False
-        if not self.space.reduced and not self.tracer.reduce_axes:
+        names = self.reduced
+        if not self.tracer.reduce_axes:
             return None
         if not names:  # every reduced dim is 1
             name, extent = "r", 1
@@ -442,12 +304,3 @@ class _RowKernel:
             if other.name in used and other.index is not None and other.dim is not None:
                 tiles.append(tile_shape(other.index.type))
         return broadcast_tiles(*tiles)
-
-
-def next_power(value: int) -> int:
-    """The least power of two that isn't smaller."""
-    return 1 << max(value - 1, 0).bit_length()
-
-
-def buffer_of(value: SSAValue) -> tile.BufferType:
-    return tile.BufferType.of(_known(shape_of(value)), element_type(value))
