@@ -12,7 +12,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, Region
 from xdsl.passes import ModulePass
 
-from aicc.ir import tile
+from aicc.ir import graph, tile
 from aicc.ir.asm import print_module
 from aicc.ir.graph import Fused
 from aicc.ir.graph.decompositions import DECOMPOSITIONS
@@ -25,14 +25,30 @@ from aicc.ir.symbols import product as product_of
 from aicc.ir.types import element_type, shape_of, symbols_of
 from aicc.passes.decompose import decomposed
 from aicc.passes.tiling import reductions, scalars
+from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
 from aicc.passes.tiling.rows import lower_rows
 
 Lowering = Callable[[Fused], tuple[Block, dict[str, Any]]]
 
+
+def lower_contraction(op: Fused) -> tuple[Block, dict[str, Any]]:
+    """A kernel around a product, by what kind of product it is."""
+    (anchor,) = (o for o in op.ops() if role_of(o) is Role.CONTRACTION)
+    if type(anchor) not in CONTRACTIONS:
+        raise Unsupported(f"{anchor.name} has no lowering")
+    return CONTRACTIONS[type(anchor)](op, anchor)
+
+
+CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
+    graph.MatMul: lower_matmul,
+}
+"""How a kernel around each kind of product is lowered."""
+
 LOWERINGS: dict[str, Lowering] = {
     "pointwise": lower_rows,
     "reduction": lower_rows,
+    "contraction": lower_contraction,
 }
 """How a kernel of each role is lowered."""
 
@@ -82,6 +98,8 @@ def check_sizes(kernel: tile.Kernel, known: Collection[str]) -> None:
     for arg in kernel.body.block.args:
         assert isinstance(arg.type, tile.BufferType)
         needed |= symbols_of(arg.type.shape)
+    if clash := kernel.schedule.keys() & set(known):
+        raise Unsupported(f"a size is called {min(clash)}, as a schedule parameter is")
     if missing := needed - set(known):
         raise Unsupported(f"the size {min(missing)} isn't known before it runs")
 

@@ -32,6 +32,10 @@ class AxisVar:
     """Which indices are in bounds; None where all are."""
     depth: int = 0
 
+    @property
+    def label(self) -> str:
+        return self.name.removeprefix(n.AXIS)
+
 
 @dataclass
 class Scope:
@@ -101,16 +105,16 @@ class Emitter:
         axis.depth = self.depth_of(start)
         if axis.dim is None:
             axis.index = start
-            start.name_hint = axis.name
+            start.name_hint = axis.label
             return
         made = tile.Axis.make(
             start, block=[axis.block], bound=[axis.extent], dim=axis.dim, rank=self.rank
         )
         axis.index = self.insert(made)
-        axis.index.name_hint = axis.name
+        axis.index.name_hint = axis.label
         if not made.is_exact(dict(self.schedule)):
             axis.inside = self.insert(tile.InBounds.make(axis.index))
-            axis.inside.name_hint = f"{axis.name}_inside"
+            axis.inside.name_hint = f"{axis.label}_inside"
 
     def program(self, position: int) -> SSAValue:
         return self.insert(tile.ProgramId.make(axis=position))
@@ -296,14 +300,42 @@ class Emitter:
         return self.scalars.select(self.scalars.compare("slt", at, zero), size, at)
 
     def read(self, node: n.Read) -> SSAValue:
+        return self.scalars.cast(self.load(node), computed(node.dtype))
+
+    def load(self, node: n.Read, other: int | float | None = None) -> SSAValue:
+        """The elements that a node reads, as they are in memory."""
         assert node.arg is not None
+        for index in node.indices:
+            self.node(index)
         subscripts, strides, offset = self.access(node.offset)
         mask = self.mask(node.axes, node.when)
         buffer = self.arguments[node.arg]
-        made = tile.Load.make(buffer, mask, subscripts, strides=strides, offset=[offset])
+        made = tile.Load.make(
+            buffer,
+            mask,
+            subscripts,
+            strides=strides,
+            offset=[offset],
+            other=None if mask is None else other,
+        )
         value = self.insert(made)
         value.name_hint = buffer.name_hint
-        return self.scalars.cast(value, computed(node.dtype))
+        return value
+
+    def factor(self, node: n.Node, axis: str, dtype: DType, shape: Sequence[Dim]) -> SSAValue:
+        """An operand of a dot, of elements as in memory: 0 beyond the end of the summed axis."""
+        zero: int | float = 0.0 if dtype.is_float else 0
+        if isinstance(node, n.Read):
+            value = self.load(node, zero)
+        else:
+            value = self.scalars.cast(self.node(node), signless(dtype))
+        value = self.broadcast(value, shape)
+        inside = self.axes[axis].inside
+        masked = isinstance(node, n.Read) and axis in node.axes
+        if masked or inside is None:
+            return value
+        inside = self.broadcast(inside, shape)
+        return self.scalars.select(inside, value, self.scalars.full(zero, value))
 
     def access(self, offset: Dim) -> tuple[list[SSAValue], list[Dim], Dim]:
         """Subscripts, their strides, and the rest of an offset, axes before other expressions."""

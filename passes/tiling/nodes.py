@@ -118,6 +118,14 @@ class Given(Node):
     """A value that the kernel's own loop computes: an accumulator."""
 
 
+def axis_name(name: str) -> str:
+    """The symbol of an axis: none of a model's sizes is called so."""
+    return AXIS + name
+
+
+AXIS = "axis."
+
+
 def nodes_below(*roots: Node, skip: Callable[[Node], bool] = lambda n: False) -> Iterator[Node]:
     """Every node that the roots are computed from, each once, inputs first.
 
@@ -211,7 +219,7 @@ class Tracer:
             return node.value
         if isinstance(node, Literal):
             return int(node.value) + (size if node.value < 0 else 0)
-        name = f"index_{len(self.data)}"
+        name = axis_name(f"index{len(self.data)}")
         self.data[name] = Index(i64, node.axes, node, size)
         return sym(name)
 

@@ -51,7 +51,7 @@ def lower_rows(op: Fused) -> tuple[Block, dict]:
     shape, axes = iteration_space(op)
     if is_empty(op):
         return empty_kernel(op)
-    names = [f"i{i}" for i in range(len(shape))]
+    names = [n.axis_name(f"i{i}") for i in range(len(shape))]
     extents = dict(zip(names, shape, strict=True))
     kinds = {a: REDUCED if i in axes else ROW for i, a in enumerate(names)}
     tracer = n.Tracer(extents, reduce_axes={i: names[i] for i in axes})
@@ -195,12 +195,12 @@ class _RowKernel:
         if not self.tracer.reduce_axes:
             return None
         if not names:  # every reduced dim is 1
-            name, extent = "r", 1
-            self.bind_reduced([], "r")
+            name, extent = n.axis_name("r"), 1
+            self.bind_reduced([], name)
         elif len(names) == 1:
             name, extent = names[0], self.space.extents[names[0]]
         else:
-            name, extent = "r", product_of([self.space.extents[a] for a in names])
+            name, extent = n.axis_name("r"), product_of([self.space.extents[a] for a in names])
             self.bind_reduced(names, name)
         rows = [v for k, v in self.schedule.items() if k == "BLOCK_M"]
         room = PERSISTENT // (rows[0] if rows else 1)
