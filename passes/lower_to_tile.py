@@ -25,9 +25,12 @@ from aicc.ir.symbols import product as product_of
 from aicc.ir.types import element_type, shape_of, symbols_of
 from aicc.passes.decompose import decomposed
 from aicc.passes.tiling import reductions, scalars
+from aicc.passes.tiling.attention import lower_attention
+from aicc.passes.tiling.convolution import lower_conv
 from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
 from aicc.passes.tiling.rows import lower_rows
+from aicc.passes.tiling.spaces import empty_kernel, is_empty
 
 Lowering = Callable[[Fused], tuple[Block, dict[str, Any]]]
 
@@ -42,6 +45,9 @@ def lower_contraction(op: Fused) -> tuple[Block, dict[str, Any]]:
 
 CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
     graph.MatMul: lower_matmul,
+    graph.Conv: lower_conv,
+    graph.ConvTranspose: lower_conv,
+    graph.Attention: lower_attention,
 }
 """How a kernel around each kind of product is lowered."""
 
@@ -109,7 +115,8 @@ def lowered(fused: Fused) -> tile.Kernel:
     if fused.role not in LOWERINGS:
         raise Unsupported(f"kernels around a {fused.role} have no lowering")
     decompose_composites(fused)
-    block, params = LOWERINGS[fused.role](fused)
+    lowering = empty_kernel if is_empty(fused) else LOWERINGS[fused.role]
+    block, params = lowering(fused)
     params.setdefault("work", [_work(fused)])
     params.setdefault("moved", [_moved(fused)])
     kernel = tile.Kernel.make(

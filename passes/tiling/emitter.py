@@ -125,9 +125,10 @@ class Emitter:
         found = self.known(key)
         return found or self.remember(key, self.insert(tile.Size.make(value=[value])))
 
-    def begin_loop(self, step: Dim, extent: Dim, carried: Sequence[SSAValue]) -> Block:
+    def begin_loop(self, step: Dim, extent: Dim | SSAValue, carried: Sequence[SSAValue]) -> Block:
         """Open a loop from 0 to `extent`; the block's arguments are the index and the carried."""
-        bounds = [self.size(0), self.size(extent), self.size(step)]
+        end = extent if isinstance(extent, SSAValue) else self.size(extent)
+        bounds = [self.size(0), end, self.size(step)]
         block = Block(arg_types=[tile.INDEX, *(v.type for v in carried)])
         self.loops.append((bounds, list(carried), block))
         self.scopes.append(Scope(block))
@@ -276,6 +277,9 @@ class Emitter:
                 assert mask is not None
                 parts = self.together([mask, self.node(node.inside), self.node(node.outside)])
                 return self.scalars.select(*parts)
+            case n.Plus():
+                x, y = self.together([self.node(m) for m in node.inputs()])
+                return self.scalars.op("arith.addf" if node.dtype.is_float else "arith.addi", x, y)
             case n.Reduced():
                 return self.reduce(node)
         raise AssertionError(f"{type(node).__name__} has no value here")

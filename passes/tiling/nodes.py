@@ -101,6 +101,18 @@ class Choose(Node):
 
 
 @dataclass(eq=False)
+class Plus(Node):
+    """The sum of two values."""
+
+    first: Node | None = None
+    second: Node | None = None
+
+    def inputs(self) -> Sequence[Node]:
+        assert self.first is not None and self.second is not None
+        return self.first, self.second
+
+
+@dataclass(eq=False)
 class Reduced(Node):
     """A reduction of `arg` along the axes `over`; `result` says which result of the op it is."""
 

@@ -11,8 +11,6 @@ from aicc.ir.graph import Fused
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, SymExpr, ceildiv, sym
-from aicc.ir.symbols import floordiv as floordiv_
-from aicc.ir.symbols import mod as mod_
 from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.types import broadcast_tiles, tile_shape
 from aicc.ir.tile.types import tile as tile_type
@@ -25,9 +23,8 @@ from aicc.passes.tiling.spaces import (
     add_buffers,
     coefficient,
     collapsed,
-    empty_kernel,
+    flattened,
     index_expressions,
-    is_empty,
     known_shape,
     next_power,
     output_of,
@@ -49,13 +46,12 @@ LOOP_BLOCK = 1024
 def lower_rows(op: Fused) -> tuple[Block, dict]:
     """The body of a kernel for a pointwise or reduction `op`, and the kernel's parameters."""
     shape, axes = iteration_space(op)
-    if is_empty(op):
-        return empty_kernel(op)
     names = [n.axis_name(f"i{i}") for i in range(len(shape))]
     extents = dict(zip(names, shape, strict=True))
     kinds = {a: REDUCED if i in axes else ROW for i, a in enumerate(names)}
     tracer = n.Tracer(extents, reduce_axes={i: names[i] for i in axes})
-    outputs = [output_of(tracer, v, shape, names, axes) for v in op.yielded().inputs]
+    at, rows = [sym(a) for a in names], [a for a in names if kinds[a] == ROW]
+    outputs = [output_of(tracer, v, shape, at, rows, axes) for v in op.yielded().inputs]
     exprs = index_expressions(tracer, *(o.node for o in outputs))
     space = collapsed(extents, kinds, [*exprs, *(o.offset for o in outputs)])
     return _RowKernel(op, tracer, space, outputs).build()
@@ -113,8 +109,7 @@ class _RowKernel:
     def store(self, results: Sequence[SSAValue], outputs: Sequence[Output]) -> None:
         chosen = {id(o): r for o, r in zip(self.outputs, results, strict=True)}
         for o in outputs:
-            axes = [a for a in o.axes if a in self.space.extents]
-            self.emitter.store(o.node, chosen[id(o)], o.offset, axes)
+            self.emitter.store(o.node, chosen[id(o)], o.offset, o.axes)
 
     # ------------------------------------------------------------------ axes
 
@@ -194,14 +189,10 @@ class _RowKernel:
         names = self.reduced
         if not self.tracer.reduce_axes:
             return None
-        if not names:  # every reduced dim is 1
-            name, extent = n.axis_name("r"), 1
-            self.bind_reduced([], name)
-        elif len(names) == 1:
-            name, extent = names[0], self.space.extents[names[0]]
-        else:
-            name, extent = n.axis_name("r"), product_of([self.space.extents[a] for a in names])
-            self.bind_reduced(names, name)
+        name, extent = flattened(self.space, REDUCED, n.axis_name("r"))
+        if not names:  # every reduced dim is 1: let the first be the one axis
+            first, *_ = self.tracer.reduce_axes.values()
+            self.space.rename[first] = sym(name)
         rows = [v for k, v in self.schedule.items() if k == "BLOCK_M"]
         room = PERSISTENT // (rows[0] if rows else 1)
         if isinstance(extent, int) and next_power(extent) <= room:
@@ -209,18 +200,6 @@ class _RowKernel:
         self.looped = True
         self.schedule["BLOCK_R"] = min(LOOP_BLOCK, room)
         return AxisVar(name, extent, sym("BLOCK_R"), 0)
-
-    def bind_reduced(self, names: Sequence[str], single: str) -> None:
-        index: Dim = sym(single)
-        inner: Dim = 1
-        for a in reversed(names):
-            whole = floordiv_(index, inner)
-            first = a == names[0]
-            self.space.rename[a] = whole if first else mod_(whole, self.space.extents[a])
-            inner = inner * self.space.extents[a]
-        if not names:  # all of them are 1: let the first be the one axis
-            first, *_ = self.tracer.reduce_axes.values()
-            self.space.rename[first] = index
 
     # ------------------------------------------------------------------ rows longer than a tile
 

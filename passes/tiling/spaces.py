@@ -9,7 +9,7 @@ from xdsl.ir import Block, SSAValue
 
 from aicc.ir import tile
 from aicc.ir.graph import Fused
-from aicc.ir.symbols import Call, Dim, SymExpr, sym
+from aicc.ir.symbols import Call, Dim, SymExpr, floordiv, mod, sym
 from aicc.ir.symbols import product as product_of
 from aicc.ir.types import Shape, element_type, shape_of
 from aicc.passes.tiling import nodes as n
@@ -52,26 +52,30 @@ def output_of(
     tracer: n.Tracer,
     value: SSAValue,
     shape: tuple[Dim, ...],
-    names: Sequence[str],
+    at: Sequence[Dim],
+    used: Sequence[str],
     axes: Collection[int] = (),
 ) -> Output:
-    """A result of a kernel that runs over `shape` by the axes `names` and reduces `axes`."""
+    """A result of a kernel that is at `at` in `shape` and reduces the dims `axes`.
+
+    `used` are the kernel's axes that aren't reduced.
+    """
     goal = known_shape(shape_of(value))
     rows = tuple(d for i, d in enumerate(shape) if i not in axes)
     kept = tuple(1 if i in axes else d for i, d in enumerate(shape))
+    every = used
     if goal == shape:
-        coords = tuple(sym(a) for a in names)
-        used = tuple(names)
-    elif goal in (kept, rows):
-        used = tuple(a for i, a in enumerate(names) if i not in axes)
-        whole = tuple(0 if i in axes else sym(a) for i, a in enumerate(names))
-        coords = whole if goal == kept else tuple(sym(a) for a in used)
+        coords = tuple(at)
+        every = [*used, *(tracer.reduce_axes[i] for i in axes)]
+    elif goal == kept:
+        coords = tuple(0 if i in axes else c for i, c in enumerate(at))
+    elif goal == rows:
+        coords = tuple(c for i, c in enumerate(at) if i not in axes)
     elif not axes:
-        coords = n.reshaped(tuple(sym(a) for a in names), shape, goal, tracer.extents)
-        used = tuple(names)
+        coords = n.reshaped(tuple(at), shape, goal, tracer.extents)
     else:
         raise n.Unsupported(f"a result of shape {goal} in a kernel over {shape}")
-    return Output(tracer.value(value, coords), n.linear(coords, goal), used)
+    return Output(tracer.value(value, coords), n.linear(coords, goal), tuple(every))
 
 
 def collapsed(
@@ -82,7 +86,7 @@ def collapsed(
 ) -> Space:
     """Neighbouring axes joined where every index expression walks through both in one stride.
 
-    Axes of extent 1 go, those in `keep` aside.
+    Axes of extent 1 go, those in `keep` aside. Those of kind "batch" join their own, or "m".
     """
     exprs = list(exprs)
     gone = [a for a, d in extents.items() if d == 1 and a not in keep]
@@ -91,13 +95,27 @@ def collapsed(
     current = list(sizes)
     for i in range(len(current) - 2, -1, -1):
         outer, inner = current[i], current[i + 1]
-        same = kinds[outer] == kinds[inner]
+        same = kinds[outer] == kinds[inner] or (kinds[outer], kinds[inner]) == ("batch", "m")
         if same and all(_joins(e, outer, inner, sizes[inner]) for e in exprs):
             sizes[inner] = sizes[outer] * sizes[inner]
             rename[outer] = 0
             exprs = [e if isinstance(e, int) else e.substitute({outer: 0}) for e in exprs]
             del current[i]
     return Space({a: sizes[a] for a in current}, kinds, rename)
+
+
+def flattened(space: Space, kind: str, name: str) -> tuple[str, Dim]:
+    """The one axis that all axes of a kind are walked through by, and its extent."""
+    names = space.of_kind(kind)
+    if len(names) == 1:
+        return names[0], space.extents[names[0]]
+    index: Dim = sym(name)
+    inner: Dim = 1
+    for a in reversed(names):
+        whole = floordiv(index, inner)
+        space.rename[a] = whole if a == names[0] else mod(whole, space.extents[a])
+        inner = inner * space.extents[a]
+    return name, inner
 
 
 def index_expressions(tracer: n.Tracer, *roots: n.Node) -> Iterator[Dim]:

@@ -1,0 +1,121 @@
+"""Kernels around a convolution, as a product whose right operand is read from the image.
+
+Rows are the output's channels, columns its places, and what is summed over are input channels and
+taps: nothing like an im2col matrix is ever in memory. Images and groups of channels go to the grid.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import Block, SSAValue
+
+from aicc.ir import graph
+from aicc.ir.graph import Fused
+from aicc.ir.symbols import Dim, floordiv, mod, sym
+from aicc.ir.types import shape_of
+from aicc.passes.tiling import nodes as n
+from aicc.passes.tiling.products import M, Product, check_dtypes
+from aicc.passes.tiling.spaces import known_shape
+
+
+def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
+    """The body of a kernel for `op`, which is built around `conv`, and its parameters."""
+    return _Convolution(op, conv).product().lower()
+
+
+class _Convolution:
+    def __init__(self, op: Fused, conv: graph.Conv | graph.ConvTranspose):
+        self.op, self.conv = op, conv
+        self.dtype, self.out = check_dtypes(conv.input, conv.weight, conv.result)
+        self.image = known_shape(shape_of(conv.input))
+        self.weight = known_shape(shape_of(conv.weight))
+        self.shape = known_shape(shape_of(conv.result))
+        self.rank = len(self.shape) - 2
+        self.transposed = isinstance(conv, graph.ConvTranspose)
+        if self.transposed:
+            self.summed, self.channels = floordiv(self.weight[0], conv.groups), self.weight[1]
+        else:
+            self.summed, self.channels = self.weight[1], floordiv(self.weight[0], conv.groups)
+
+    def product(self) -> Product:
+        name, r = n.axis_name, range(self.rank)
+        places = [name(f"s{i}") for i in r]
+        left, right = ([name(f"{c}{side}") for c in ["c", *(f"t{i}" for i in r)]] for side in "ab")
+        summed = [self.summed, *self.weight[2:]]
+        batch, group = name("image"), name("group")
+        extents: dict[str, Dim] = {
+            batch: self.shape[0],
+            group: self.conv.groups,
+            M: self.channels,
+            **dict(zip(places, self.shape[2:], strict=True)),
+            **dict(zip(left, summed, strict=True)),
+            **dict(zip(right, summed, strict=True)),
+        }
+        kinds = {
+            batch: "grid",
+            group: "groups",
+            M: "m",
+            **dict.fromkeys(places, "n"),
+            **dict.fromkeys(left, "ka"),
+            **dict.fromkeys(right, "kb"),
+        }
+        tracer = n.Tracer(extents)
+        g = sym(group) if self.conv.groups > 1 else 0
+        channel = sym(M) + g * self.channels
+        coords = [sym(batch), channel, *(sym(s) for s in places)]
+        acc = n.Given(self.out, frozenset([batch, group, M, *places]))
+        after: n.Node = acc
+        if self.conv.bias is not None:
+            bias = tracer.value(self.conv.bias, (channel,))
+            after = n.Plus(self.out, acc.axes, acc, bias)
+        return Product(
+            self.op,
+            self.conv.result,
+            tracer,
+            extents,
+            kinds,
+            coords,
+            self.taps(tracer, [sym(a) for a in left], g, channel),
+            self.patch(tracer, [sym(a) for a in right], g, [sym(batch)], [sym(s) for s in places]),
+            self.dtype,
+            acc,
+            after,
+        )
+
+    def taps(self, tracer: n.Tracer, at: list, g: Dim, channel: Dim) -> n.Node:
+        """The weight, at a channel of the output, a channel of the input and a tap."""
+        if self.transposed:
+            return tracer.value(self.conv.weight, (at[0] + g * self.summed, sym(M), *at[1:]))
+        return tracer.value(self.conv.weight, (channel, *at))
+
+    def patch(self, tracer: n.Tracer, at: list, g: Dim, batch: list, places: list) -> n.Node:
+        """What of the input a tap meets at a place of the output; 0 outside the image."""
+        conv, inside = self.conv, []
+        source: list[Dim] = []
+        for i, place in enumerate(places):
+            step, spread, pad = conv.strides[i], conv.dilations[i], conv.pads[i]
+            size = self.image[2 + i]
+            if self.transposed:
+                shifted = place + pad - at[1 + i] * spread
+                where = floordiv(shifted, step)
+                inside += [shifted, size * step - 1 - shifted]
+                if step > 1:
+                    inside.append(-mod(shifted, step))
+            else:
+                where = place * step + at[1 + i] * spread - pad
+                if pad:
+                    inside.append(where)
+                if pad or conv.pads[self.rank + i]:
+                    inside.append(size - 1 - where)
+            source.append(where)
+        coords = (*batch, at[0] + g * self.summed, *source)
+        return self.masked(tracer, conv.input, coords, tuple(inside))
+
+    def masked(
+        self, tracer: n.Tracer, value: SSAValue, coords: n.Coords, inside: tuple[Dim, ...]
+    ) -> n.Node:
+        node = tracer.value(value, coords, inside)
+        if isinstance(node, n.Read) or not inside:
+            return node  # hidden elements are read as 0
+        axes = node.axes | tracer.varies(*inside)
+        zero = n.Literal(node.dtype, frozenset(), 0)
+        return n.Choose(node.dtype, axes, inside, node, zero)

@@ -1,0 +1,196 @@
+"""Kernels around a product: a prologue on each operand, the product, an epilogue.
+
+Each program computes one tile ``[BLOCK_M, BLOCK_N]`` of sums over k. Axes are of a kind: "grid"
+ones go to the grid, those of "m", "n" and k are walked through as one each. Tiles are visited in
+groups of `GROUP_M` rows, so that those that run at the same time share operands in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import Float32Type, Float64Type, IntegerType
+from xdsl.ir import Attribute, Block, SSAValue
+
+from aicc.ir import tile
+from aicc.ir.dtypes import DType
+from aicc.ir.graph import Fused
+from aicc.ir.symbols import Dim, ceildiv, sym
+from aicc.ir.symbols import product as product_of
+from aicc.ir.tile.types import tile as tile_type
+from aicc.ir.types import element_type, shape_of
+from aicc.passes.tiling import nodes as n
+from aicc.passes.tiling.emitter import AxisVar, Emitter
+from aicc.passes.tiling.scalars import computed
+from aicc.passes.tiling.spaces import (
+    Space,
+    add_buffers,
+    collapsed,
+    flattened,
+    index_expressions,
+    known_shape,
+    next_power,
+    output_of,
+)
+
+DOT_TYPES = ("f16", "bf16", "f32", "f64", "i8")
+"""Element types that `tile.dot` multiplies."""
+
+LEAST = 16
+"""The smallest block of a dot."""
+
+M, N, KA, KB = (n.axis_name(a) for a in ("m", "n", "ka", "kb"))
+"""Rows, columns, and what is summed over: along the left operand's tile, and the right one's."""
+
+
+@dataclass
+class Product:
+    """What a kernel around a product is made of, traced back to memory.
+
+    `result` is the product's value at `coords`, over the axes of `extents`, each of a kind: "m",
+    "n", "ka", "kb", or others that go to the grid ("batch" joins "m" where it can). `after` makes
+    the result's node from that of the sums.
+    """
+
+    op: Fused
+    result: SSAValue
+    tracer: n.Tracer
+    extents: Mapping[str, Dim]
+    kinds: Mapping[str, str]
+    coords: Sequence[Dim]
+    lhs: n.Node
+    rhs: n.Node
+    dtype: DType
+    acc: n.Given
+    after: n.Node
+
+    def lower(self) -> tuple[Block, dict]:
+        """The kernel's body and its parameters."""
+        self.tracer.given[self.result] = self.after
+        shape = known_shape(shape_of(self.result))
+        used = [a for a, k in self.kinds.items() if k not in ("ka", "kb")]
+        outputs = [
+            output_of(self.tracer, v, shape, self.coords, used=used)
+            for v in self.op.yielded().inputs
+        ]
+        roots = [self.lhs, self.rhs, *(o.node for o in outputs)]
+        exprs = [*index_expressions(self.tracer, *roots), *(o.offset for o in outputs)]
+        space = collapsed(self.extents, self.kinds, exprs, keep=(M, N))
+        return _Kernel(self, space, outputs).build()
+
+
+def check_dtypes(lhs: SSAValue, rhs: SSAValue, result: SSAValue) -> tuple[DType, DType]:
+    """The dtype of both operands and that of the result; Unsupported if no dot has them."""
+    dtype, other, out = element_type(lhs), element_type(rhs), element_type(result)
+    if other != dtype or dtype.name not in DOT_TYPES:
+        raise n.Unsupported(f"a product of {dtype} and {other}")
+    if dtype.name == "i8" and out.name != "i32":
+        raise n.Unsupported(f"a product of i8 into {out}")
+    return dtype, out
+
+
+class _Kernel:
+    def __init__(self, product: Product, space: Space, outputs: Sequence):
+        self.product, self.space, self.outputs = product, space, outputs
+
+    def build(self) -> tuple[Block, dict]:
+        product, space = self.product, self.space
+        tiled = ("m", "n", "ka", "kb")
+        grid = [AxisVar(a, d) for a, d in space.extents.items() if space.kinds[a] not in tiled]
+        rows, row_extent = flattened(space, "m", M)
+        columns, column_extent = flattened(space, "n", N)
+        left, depth = flattened(space, "ka", KA)
+        right, _ = flattened(space, "kb", KB)
+        self.schedule = default_schedule(
+            product.dtype, row_extent, column_extent, depth, product_of([a.extent for a in grid])
+        )
+        block_m, block_n, block_k = (sym(f"BLOCK_{d}") for d in "MNK")
+        e = Emitter(2, self.schedule, product.tracer, space.rename)
+        results = add_buffers(e, product.op)
+        tiles_m, tiles_n = ceildiv(row_extent, block_m), ceildiv(column_extent, block_n)
+        for i, a in enumerate(grid):
+            e.add_axis(a, e.program(i))
+        first_m, first_n = self.tile_of(e, len(grid), tiles_m, tiles_n)
+        e.add_axis(AxisVar(rows, row_extent, block_m, 0), first_m)
+        e.add_axis(AxisVar(columns, column_extent, block_n, 1), first_n)
+
+        zero = tile.Full.make(
+            value=0 if isinstance(accumulator(product.dtype), IntegerType) else 0.0,
+            result_types=[tile_type([block_m, block_n], accumulator(product.dtype))],
+        )
+        block = e.begin_loop(block_k, depth, [e.insert(zero)])
+        block.args[0].name_hint, block.args[1].name_hint = "k", "acc"
+        e.add_axis(AxisVar(left, depth, block_k, 1), block.args[0])
+        e.add_axis(AxisVar(right, depth, block_k, 0), block.args[0])
+        a = e.factor(product.lhs, left, product.dtype, [block_m, block_k])
+        b = e.factor(product.rhs, right, product.dtype, [block_k, block_n])
+        (total,) = e.end_loop([e.insert(tile.Dot.make(a, b, block.args[1]))])
+        total.name_hint = "acc"
+
+        e.remember(product.acc, e.scalars.cast(total, computed(product.acc.dtype)))
+        for o, buffer in zip(self.outputs, results, strict=True):
+            e.store(o.node, buffer, o.offset, o.axes)
+        body = e.scopes[0].block
+        body.add_op(tile.Return.make(result_types=[]))
+        launched = [*(a.extent for a in grid), tiles_m * tiles_n]
+        inputs = len(product.op.body.block.args)
+        return body, {"grid": launched, "schedule": self.schedule, "inputs": inputs}
+
+    def tile_of(
+        self, e: Emitter, axis: int, tiles_m: Dim, tiles_n: Dim
+    ) -> tuple[SSAValue, SSAValue]:
+        """The first row and column of this program's tile, tiles taken in groups of rows."""
+        op = e.scalars.op
+        program, group = e.program(axis), e.size(sym("GROUP_M"))
+        across = e.size(tiles_n)
+        in_group = op("arith.muli", group, across)
+        first = op("arith.muli", op("arith.divui", program, in_group), group)
+        high = op("arith.minsi", op("arith.subi", e.size(tiles_m), first), group)
+        rest = op("arith.remui", program, in_group)
+        row = op("arith.addi", first, op("arith.remui", rest, high))
+        column = op("arith.divui", rest, high)
+        names = {"program": program, "group_size": in_group, "first_row": first, "rows": high}
+        for name, value in {**names, "tile_m": row, "tile_n": column}.items():
+            value.name_hint = name
+        return (
+            op("arith.muli", row, e.size(sym("BLOCK_M"))),
+            op("arith.muli", column, e.size(sym("BLOCK_N"))),
+        )
+
+
+def accumulator(dtype: DType) -> Attribute:
+    """The element type that products of `dtype` are summed in."""
+    if dtype.name == "f64":
+        return Float64Type()
+    return IntegerType(32) if dtype.is_integer else Float32Type()
+
+
+def default_schedule(dtype: DType, m: Dim, n_: Dim, k: Dim, batch: Dim) -> dict[str, int]:
+    """Blocks for a product of the given size: large where there is work for a whole chip."""
+    block_m, block_n, block_k = (128, 128, 64) if dtype.bits <= 16 else (64, 64, 32)
+    block_m, block_n = _clipped(m, block_m), _clipped(n_, block_n)
+    if isinstance(m, int) and isinstance(n_, int) and isinstance(batch, int):
+        while (
+            block_m * block_n > 32 * 32 and batch * -(-m // block_m) * -(-n_ // block_n) < PROGRAMS
+        ):
+            if block_m >= block_n:
+                block_m //= 2
+            else:
+                block_n //= 2
+    return {
+        "BLOCK_M": max(block_m, LEAST),
+        "BLOCK_N": max(block_n, LEAST),
+        "BLOCK_K": _clipped(k, block_k),
+        "GROUP_M": 8,
+        "num_warps": 8 if block_m * block_n >= 128 * 128 else 4,
+        "num_stages": 3,
+    }
+
+
+PROGRAMS = 64
+"""How many programs a kernel should have at least, before its blocks are made smaller."""
+
+
+def _clipped(size: Dim, block: int) -> int:
+    return max(min(next_power(size), block), LEAST) if isinstance(size, int) else block
