@@ -17,7 +17,7 @@ from aicc.dims import DimSpec, Range, parse_dims
 from aicc.errors import CompileError, InputError
 from aicc.ir.asm import print_module
 from aicc.ir.interfaces import CompileContext
-from aicc.pipeline import DEFAULT_PIPELINE, PassManager, PassRecord, parse_pipeline
+from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
 from aicc.report import Summary, summarize
 from aicc.sources import import_any
 from aicc.targets import DEFAULT_TARGET, Backend, Program, backend
@@ -193,7 +193,7 @@ def compile(
     *,
     target: str = DEFAULT_TARGET,
     dims: Mapping[str, DimSpec] | None = None,
-    pipeline: str = DEFAULT_PIPELINE,
+    pipeline: str | None = None,
     verify_each: bool = False,
     observer: Observer | None = None,
     owned_outputs: bool = False,
@@ -213,6 +213,7 @@ def compile(
     """
     ranges = parse_dims(dims)
     chosen = backend(target, custom_calls)
+    pipeline = full_pipeline(chosen.lowering) if pipeline is None else pipeline
     passes = parse_pipeline(pipeline)
     with collector_paused():
         return _compile(

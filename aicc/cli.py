@@ -109,13 +109,12 @@ def _compile(
 ) -> CompiledModel:
     import aicc.api
     from aicc.dims import parse_dim_options
-    from aicc.pipeline import DEFAULT_PIPELINE
 
     return aicc.api.compile(
         model,
         target=target,
         dims=parse_dim_options(dim),
-        pipeline=DEFAULT_PIPELINE if pipeline is None else pipeline,
+        pipeline=pipeline,
         verify_each=verify_each,
         observer=observer,
         remarks=remarks,

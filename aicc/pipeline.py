@@ -21,6 +21,11 @@ DEFAULT_PIPELINE = (
 """What `compile` runs for every target; `decompose` keeps what the target implements."""
 
 
+def full_pipeline(lowering: str) -> str:
+    """The default pipeline with a target's own lowering at its end."""
+    return f"{DEFAULT_PIPELINE},{lowering}" if lowering else DEFAULT_PIPELINE
+
+
 @dataclass
 class PassRecord:
     """One pass that ran: its text form, seconds, and ops in the module after it."""

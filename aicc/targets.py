@@ -29,6 +29,8 @@ class Backend(Protocol):
 
     name: str
     description: TargetDescription
+    lowering: str
+    """Passes from graph IR to what the target prints, run after those for every target."""
 
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> Program: ...
 
@@ -39,7 +41,10 @@ class Backend(Protocol):
     ) -> list[np.ndarray]: ...
 
 
-_TARGETS = {"numpy": "aicc.backends.numpy:NumpyBackend"}
+_TARGETS = {
+    "numpy": "aicc.backends.numpy:NumpyBackend",
+    "triton": "aicc.backends.triton.backend:TritonBackend",
+}
 DEFAULT_TARGET = "numpy"
 
 
@@ -51,5 +56,10 @@ def backend(name: str, custom_calls: Callable[..., Any] | None = None) -> Backen
     """The backend of a target; raises CompileError for an unknown name."""
     if name not in _TARGETS:
         raise CompileError(f"unknown target '{name}' (there are: {', '.join(target_names())})")
+    reference = _class_of("numpy")(custom_calls)
+    return reference if name == "numpy" else _class_of(name)(reference)
+
+
+def _class_of(name: str) -> Callable[[Any], Backend]:
     module, _, cls = _TARGETS[name].partition(":")
-    return getattr(import_module(module), cls)(custom_calls)
+    return getattr(import_module(module), cls)

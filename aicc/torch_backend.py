@@ -32,7 +32,6 @@ from aicc.frontends.torch import (
 )
 from aicc.interop import from_torch, to_torch
 from aicc.ir.asm import print_module
-from aicc.pipeline import DEFAULT_PIPELINE
 from aicc.targets import DEFAULT_TARGET
 
 _warned: set[str] = set()
@@ -46,7 +45,7 @@ class Options:
     target: str = DEFAULT_TARGET
     dump_ir: str | None = None
     fallback: str = "eager"
-    pipeline: str = DEFAULT_PIPELINE
+    pipeline: str | None = None
     verify_each: bool = False
 
     @classmethod

@@ -24,6 +24,7 @@ class NumpyBackend:
 
     name = "numpy"
     description = TargetDescription("numpy", _keeps)
+    lowering = ""
 
     def __init__(self, custom_calls: CustomCalls | None = None):
         self.custom_calls = custom_calls

@@ -20,6 +20,7 @@ from aicc.backends.triton.spellings import (
     AND,
     ATOM,
     COMPARE,
+    HELPERS,
     PREDICATES,
     PRODUCT,
     SPELLINGS,
@@ -76,7 +77,7 @@ TYPES: dict[str, str] = {
 }
 """By the names of `aicc.ir.dtypes`."""
 
-RESERVED = {"tl", "triton", "torch", "range", "float", "int", "min", "max", *SPELLINGS}
+RESERVED = {"tl", "triton", "torch", "range", "float", "int", "min", "max", *HELPERS}
 
 
 def type_name(dtype: DType) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects import scf
+from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from aicc.ir import tile
@@ -225,7 +226,15 @@ class Emitter:
     def together(self, values: Sequence[SSAValue]) -> list[SSAValue]:
         """The values broadcast to one shape; scalars stay so if all are."""
         shape = broadcast_tiles(*(tile_shape(v.type) for v in values))
+        if not shape and any(isinstance(v.type, TensorType) for v in values):
+            return [self.tile_of(v) for v in values]
         return [self.broadcast(v, shape) for v in values]
+
+    def tile_of(self, value: SSAValue) -> SSAValue:
+        """A scalar as a tile without dims; tiles stay as they are."""
+        if isinstance(value.type, TensorType):
+            return value
+        return self.insert(tile.Broadcast.make(value, result_types=[tile_type((), value.type)]))
 
     def broadcast(self, value: SSAValue, shape: Sequence[Dim]) -> SSAValue:
         if tile_shape(value.type) == tuple(shape):
@@ -285,11 +294,7 @@ class Emitter:
         raise AssertionError(f"{type(node).__name__} has no value here")
 
     def position(self, node: n.Position) -> SSAValue:
-        value = self.index(node.value)
-        if not tile_shape(value.type):
-            value = self.insert(
-                tile.Broadcast.make(value, result_types=[tile_type((), tile.INDEX)])
-            )
+        value = self.tile_of(self.index(node.value))
         return self.scalars.cast(value, computed(node.dtype))
 
     def checked_index(self, node: n.Index) -> SSAValue:
@@ -406,11 +411,7 @@ class Emitter:
                 less = less - SymExpr(((monomial, coefficient),))
         sides = []
         for side in (less, expr + less):
-            value = self.built(side)
-            if not tile_shape(value.type):
-                goal = tile_type((), tile.INDEX)
-                value = self.insert(tile.Broadcast.make(value, result_types=[goal]))
-            sides.append(value)
+            sides.append(self.tile_of(self.built(side)))
         return self.scalars.compare("sle", *self.together(sides))
 
     def all_of(self, parts: Sequence[SSAValue]) -> SSAValue | None:
