@@ -85,7 +85,7 @@ class LowerToTile(ModulePass):
                 if remarks is not None:
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
                 continue
-            text = print_module(kernel, locations=False)
+            text = without_names(kernel)
             if text not in known:
                 known[text] = _fresh(fused.label or fused.role, taken)
                 kernel.set_param("sym_name", known[text])
@@ -139,6 +139,16 @@ def decompose_composites(fused: Fused) -> None:
         native = type(op) in MOVES or scalars.implements(op) or type(op) in reductions.RULES
         if not native and role_of(op) is not Role.CONTRACTION:
             pending += decomposed(op)
+
+
+def without_names(kernel: tile.Kernel) -> str:
+    """The kernel's text, the same for kernels that differ in names only."""
+    copy = kernel.clone()
+    for op in copy.walk():
+        values = [*op.results, *(a for r in op.regions for b in r.blocks for a in b.args)]
+        for value in values:
+            value.name_hint = None
+    return print_module(copy, locations=False)
 
 
 def _work(fused: Fused) -> Dim:

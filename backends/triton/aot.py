@@ -1,0 +1,114 @@
+"""Kernels compiled ahead of time, for chips that needn't be there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from aicc.backends.triton.kernels import LAUNCH_OPTIONS, Unprintable
+from aicc.ir import tile
+
+POINTERS: dict[str, str] = {
+    "i1": "*i1",
+    "i8": "*i8",
+    "i16": "*i16",
+    "i32": "*i32",
+    "i64": "*i64",
+    "ui8": "*u8",
+    "ui16": "*u16",
+    "ui32": "*u32",
+    "ui64": "*u64",
+    "f16": "*fp16",
+    "bf16": "*bf16",
+    "f32": "*fp32",
+    "f64": "*fp64",
+    "f8E4M3FN": "*fp8e4nv",
+    "f8E5M2": "*fp8e5",
+}
+"""Triton's names of pointer types, by the names of `aicc.ir.dtypes`."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a compiled kernel takes of a chip: registers a thread, spilled and shared bytes."""
+
+    registers: int
+    spilled: int
+    shared: int
+    tensor_cores: bool
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A kernel for one chip: `code` is a cubin or hsaco, `assembly` PTX or AMD's."""
+
+    kernel: str
+    arch: str
+    code: bytes
+    assembly: str
+    shared: int
+    warps: int
+
+    def resources(self) -> Resources:
+        """Read off the code by the tools in Triton's package. Only for NVIDIA's chips."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "kernel.cubin"
+            path.write_bytes(self.code)
+            usage = _tool("cuobjdump", "--dump-resource-usage", str(path))
+            text = _tool("nvdisasm", "-c", str(path))
+        found = {k: int(v) for k, v in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
+        spills = found["STACK"] + found["LOCAL"]
+        cores = bool(re.search(r"\b([HIQ]G|[HIQD])MMA\b", text))
+        return Resources(found["REG"], spills, self.shared, cores)
+
+
+def _tool(name: str, *args: str) -> str:
+    import triton
+
+    path = Path(triton.__file__).parent / "backends/nvidia/bin" / name
+    done = subprocess.run([str(path), *args], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def target_of(arch: str) -> Any:
+    """Triton's description of a chip: ``sm_90``, ``gfx942``. Raises ValueError for other names."""
+    from triton.backends.compiler import GPUTarget
+
+    if match := re.fullmatch(r"sm_(\d+)a?", arch):
+        return GPUTarget("cuda", int(match[1]), 32)
+    if re.fullmatch(r"gfx\w+", arch):
+        return GPUTarget("hip", arch, 64)
+    raise ValueError(f"unknown chip '{arch}': write sm_80, sm_90, gfx942 and the like")
+
+
+def compile_kernel(module: ModuleType, kernel: tile.Kernel, arch: str) -> Binary:
+    """Compile a kernel of the printed `module`, with its schedule, for a chip."""
+    import triton
+    from triton.compiler import ASTSource
+
+    function = getattr(module, kernel.sym_name)
+    names = list(function.arg_names)
+    signature: dict[str, str] = {}
+    attrs: dict[tuple[int, ...], Sequence[Sequence[Any]]] = {}
+    constants = {k: v for k, v in kernel.schedule.items() if k not in LAUNCH_OPTIONS}
+    for i, (name, arg) in enumerate(zip(names, kernel.body.block.args, strict=False)):
+        assert isinstance(arg.type, tile.BufferType)
+        if arg.type.dtype.name not in POINTERS:
+            raise Unprintable(f"Triton has no {arg.type.dtype}")
+        signature[name] = POINTERS[arg.type.dtype.name]
+        attrs[(i,)] = [["tt.divisibility", 16]]
+    for name in kernel.sizes:
+        signature[name] = "i64"
+    signature |= dict.fromkeys(constants, "constexpr")
+    source = ASTSource(function, signature, constants, attrs)  # type: ignore[arg-type]
+    options = {k: v for k, v in kernel.schedule.items() if k in LAUNCH_OPTIONS}
+    made: Any = triton.compile(source, target=target_of(arch), options=options)
+    code = made.asm["cubin" if arch.startswith("sm_") else "hsaco"]
+    text = made.asm["ptx" if arch.startswith("sm_") else "amdgcn"]
+    return Binary(kernel.sym_name, arch, code, text, made.metadata.shared, made.metadata.num_warps)
