@@ -64,19 +64,17 @@ def _parse_int(parser: Parser) -> int:
 
 
 def _parse_float(parser: Parser) -> float:
+    return float(_parse_number(parser))
+
+
+def _parse_number(parser: Parser) -> int | float:
     negative = parser.parse_optional_punctuation("-") is not None
     if parser.parse_optional_keyword("inf"):
         return -math.inf if negative else math.inf
     if parser.parse_optional_keyword("nan"):
         return math.nan
     value = parser.parse_number(allow_boolean=False)
-    return -float(value) if negative else float(value)
-
-
-def _parse_number(parser: Parser) -> int | float:
-    if (value := parser.parse_optional_integer(allow_boolean=False)) is not None:
-        return value
-    return _parse_float(parser)
+    return -value if negative else value
 
 
 def _parse_dtype(parser: Parser) -> DType:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aicc.backends.triton.kernels import LAUNCH_OPTIONS, Unprintable
+from aicc.backends.triton.kernels import LAUNCH_OPTIONS, Unprintable, kernel_name
 from aicc.ir import tile
 
 POINTERS: dict[str, str] = {
@@ -92,7 +92,7 @@ def compile_kernel(module: ModuleType, kernel: tile.Kernel, arch: str) -> Binary
     import triton
     from triton.compiler import ASTSource
 
-    function = getattr(module, kernel.sym_name)
+    function = getattr(module, kernel_name(kernel))
     names = list(function.arg_names)
     signature: dict[str, str] = {}
     attrs: dict[tuple[int, ...], Sequence[Sequence[Any]]] = {}

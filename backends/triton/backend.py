@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,26 +77,26 @@ class TritonProgram:
         self.source = self._program.source
         self.input_names = input_names(func)
         self.output_names = output_names(func)
-        self._call: Callable[..., tuple[Any, ...]] | None = None
+        self._module: ModuleType | None = None
+        self._weights: dict[str, Any] | None = None
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        from aicc.backends.triton.tensors import from_tensor, to_tensor
+        from aicc.backends.triton.tensors import default_device, from_tensor, to_tensor
 
         if len(inputs) != len(self.input_names):
             raise ValueError(f"expected {len(self.input_names)} inputs, got {len(inputs)}")
-        call, device = self.prepared()
-        results = call(*(to_tensor(x, device) for x in inputs))
+        device = default_device()
+        if self._weights is None:
+            arrays = constant_arrays(self._program)
+            self._weights = {k: to_tensor(a, device) for k, a in arrays.items()}
+        results = self.module().call(self._weights, *(to_tensor(x, device) for x in inputs))
         return [from_tensor(r) for r in results]
 
-    def prepared(self) -> tuple[Callable[..., tuple[Any, ...]], str]:
-        from aicc.backends.triton.tensors import default_device, to_tensor
-
-        device = default_device()
-        if self._call is None:
-            module = import_source(self.source)
-            weights = {k: to_tensor(a, device) for k, a in constant_arrays(self._program).items()}
-            self._call = lambda *args: module.call(weights, *args)
-        return self._call, device
+    def module(self) -> ModuleType:
+        """The printed source, imported."""
+        if self._module is None:
+            self._module = import_source(self.source)
+        return self._module
 
 
 def import_source(source: str) -> ModuleType:

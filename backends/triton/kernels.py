@@ -77,13 +77,26 @@ TYPES: dict[str, str] = {
 }
 """By the names of `aicc.ir.dtypes`."""
 
-RESERVED = {"tl", "triton", "torch", "range", "float", "int", "min", "max", *HELPERS}
+RESERVED = {"call", "tl", "triton", "torch", "range", "float", "int", "min", "max", *HELPERS}
 
 
 def type_name(dtype: DType) -> str:
     if dtype.name not in TYPES:
         raise Unprintable(f"Triton has no {dtype}")
     return TYPES[dtype.name]
+
+
+def kernel_name(kernel: tile.Kernel) -> str:
+    """The kernel's name in Python, where some are taken."""
+    name = kernel.sym_name
+    return f"{name}_kernel" if name in RESERVED or keyword.iskeyword(name) else name
+
+
+def short(hint: str | None) -> str | None:
+    """The end of a long name: kernels serve many layers."""
+    if hint is None or len(hint) <= 16:
+        return hint
+    return "_".join(re.split(r"[._]+", hint)[-2:])
 
 
 def is_wide(kernel: tile.Kernel) -> bool:
@@ -110,17 +123,17 @@ class KernelPrinter:
     def source(self) -> str:
         block = self.kernel.body.block
         names = [
-            self.fresh(a.name_hint or ("x" if i < self.kernel.inputs else "out"))
+            self.fresh(short(a.name_hint) or ("x" if i < self.kernel.inputs else "out"))
             for i, a in enumerate(block.args)
         ]
         for arg, name in zip(block.args, names, strict=True):
             self.texts[arg] = Text(name)
         constants = [f"{p}: tl.constexpr" for p in self.kernel.schedule if p not in LAUNCH_OPTIONS]
         parameters = [*names, *self.kernel.sizes, *constants]
-        head = f"def {self.kernel.sym_name}({', '.join(parameters)}):"
+        head = f"def {kernel_name(self.kernel)}({', '.join(parameters)}):"
         if len(head) > 96:
             inner = "".join(f"{INDENT}{p},\n" for p in parameters)
-            head = f"def {self.kernel.sym_name}(\n{inner}):"
+            head = f"def {kernel_name(self.kernel)}(\n{inner}):"
         self.line(f'"""{self.summary()}"""')
         for i, (arg, name) in enumerate(zip(block.args, names, strict=True)):
             assert isinstance(arg.type, tile.BufferType)
@@ -130,9 +143,9 @@ class KernelPrinter:
         return "\n".join(["@triton.jit", head, *self.lines]) + "\n"
 
     def summary(self) -> str:
-        location = str(self.kernel.location)
-        text = location.removeprefix("loc(").removesuffix(")").replace('"', "")
-        return self.kernel.sym_name if text == "unknown" else text
+        """Where in the model the kernel comes from; its name if that isn't known."""
+        names = re.findall(r'"([^"\\]*)"', str(self.kernel.location))
+        return ": ".join(names) or self.kernel.sym_name
 
     # ------------------------------------------------------------------ names and lines
 
@@ -155,7 +168,7 @@ class KernelPrinter:
         if inline or self.goes_in_place(value, text):
             self.texts[value] = text
             return
-        name = self.fresh(value.name_hint)
+        name = self.fresh(short(value.name_hint))
         self.line(f"{name} = {text.text}")
         self.texts[value] = Text(name, ATOM, text.shape)
 
@@ -426,6 +439,9 @@ def _cast(p: KernelPrinter, op: tile.Cast) -> None:
     if isinstance(source, IndexType) and isinstance(op.input.owner, tile.Broadcast):
         value = op.input.owner.input
         if isinstance(value.owner, tile.Size):  # a size: Python's number, or an argument
+            if text.text.isdigit() and not isinstance(goal, (IntegerType, IndexType)):
+                p.texts[op.result] = Text(f"{text.text}.0")
+                return
             element = p.element(goal)
             p.define(op.result, Text(f"tl.full([], {text.text}, {element})", ATOM))
             return
@@ -521,13 +537,13 @@ def _arg_reduce(p: KernelPrinter, op: tile.ArgReduce) -> None:
     if is_float:
         helper = f"nan_{op.kind}"
         p.helpers.add(helper)
-        p.line(f"{best} = tl.reduce({value}, {op.dim}, {helper}{keep})")
+        p.line(f"{best} = tl.reduce({value}, {op.dim}, {helper}, keep_dims=True)")
         same = f"({value} == {best}) | (({value} != {value}) & ({best} != {best}))"
     else:
-        p.line(f"{best} = tl.{op.kind}({value}, {op.dim}{keep})")
+        p.line(f"{best} = tl.{op.kind}({value}, {op.dim}, keep_dims=True)")
         same = f"{value} == {best}"
     far = "0x7FFFFFFFFFFFFFFF" if p.wide else "0x7FFFFFFF"
-    p.texts[op.value] = Text(best, ATOM, shape)
+    p.texts[op.value] = Text(best, ATOM, tile_shape(op.value.type))
     text = f"tl.min(tl.where({same}, {index}, {far}), {op.dim}{keep})"
     p.define(op.at, Text(text, ATOM, shape))
 

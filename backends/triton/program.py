@@ -13,7 +13,13 @@ from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation, SSAValue
 
-from aicc.backends.triton.kernels import KernelPrinter, Unprintable, dim_text, product_text
+from aicc.backends.triton.kernels import (
+    KernelPrinter,
+    Unprintable,
+    dim_text,
+    kernel_name,
+    product_text,
+)
 from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
 from aicc.ir import graph, tile
@@ -48,7 +54,8 @@ class Program:
         self.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
         self.constants: dict[str, DenseAttr] = {}
         self.names: dict[SSAValue, str] = {}
-        self.taken = {*keyword.kwlist, "torch", "triton", "tl", "weights", "device", *self.kernels}
+        self.taken = {*keyword.kwlist, "torch", "triton", "tl", "weights", "device"}
+        self.taken |= {kernel_name(k) for k in self.kernels.values()}
         self.lines: list[str] = []
         self.missing: list[str] = []
         helpers: set[str] = set()
@@ -175,7 +182,7 @@ class Program:
         if not grid.isdigit():
             self.line(f"if {grid}:")
             indent = "    "
-        text = f"{indent}{op.kernel}[({grid},)]({args})"
+        text = f"{indent}{kernel_name(kernel)}[({grid},)]({args})"
         self.line(text)
 
     def operand(self, value: SSAValue) -> str:

@@ -76,7 +76,7 @@ class Product:
         ]
         roots = [self.lhs, self.rhs, *(o.node for o in outputs)]
         exprs = [*index_expressions(self.tracer, *roots), *(o.offset for o in outputs)]
-        space = collapsed(self.extents, self.kinds, exprs, keep=(M, N))
+        space = collapsed(self.extents, self.kinds, exprs, keep=(M, N, KA, KB))
         return _Kernel(self, space, outputs).build()
 
 

@@ -72,8 +72,8 @@ class Scalars:
             return self.compare("une" if source.is_float else "ne", x, zero)
         unsigned = source.kind in ("uint", "bool") or (source.is_float and to.kind == "uint")
         if to.is_low_precision_float:
-            rounded = self.cast(x, to.ir, unsigned)
-            return self.cast(rounded, f32)
+            wide = x if source.name == "f64" else self.cast(x, f32, unsigned)
+            return self.cast(self.cast(wide, to.ir), f32)
         return self.cast(x, computed(to), unsigned)
 
     def compare(self, predicate: str, x: SSAValue, y: SSAValue) -> SSAValue:
