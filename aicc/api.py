@@ -160,14 +160,21 @@ class CompiledModel:
         """Inputs, outputs, ops by kind, parameters, FLOPs, bytes, and seconds per pass."""
         return summarize(self.module, self._records)
 
-    def save(self, path: str | Path) -> Path:
-        """Write an artifact to the folder `path` (see `aicc.artifact`)."""
+    def save(self, path: str | Path, archs: Sequence[str] = ()) -> Path:
+        """Write an artifact to the folder `path` (see `aicc.artifact`).
+
+        `archs`: chips that its kernels are compiled for as well (``sm_90``, ``gfx942``); no GPU is
+        needed. Raises CompileError for those that the target doesn't know.
+        """
         if self._specialized:
             fixed = ", ".join(self._specialized)
             raise CompileError(
                 f"the structure depends on the values of {fixed}: they are fixed now"
             )
-        return save_artifact(self.module, self.target, self.source, path)
+        try:
+            return save_artifact(self.module, self.target, self._program, path, archs)
+        except (ValueError, RuntimeError) as e:
+            raise CompileError(str(e)) from e
 
 
 def to_numpy(value: Any) -> np.ndarray:

@@ -4,6 +4,8 @@ manifest.json       target, signature, versions, SHA-256 of every other file
 model.mlir          the final IR
 model.safetensors   large constants
 program.py          the code that the NumPy target runs, to read
+kernels.py          the kernels of the Triton target, which run without aicc
+*.cubin, *.hsaco    kernels compiled for chips, each with a .json of what a launch needs
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from aicc import __version__
 from aicc.errors import ArtifactError
 from aicc.ir.asm import named_constants, parse_module, print_module
 from aicc.ir.module import input_names, main_of, output_names, return_of, symbol_ranges
+from aicc.targets import Program
 from aicc.weights import open_weights, save_weights
 
 MANIFEST = "manifest.json"
@@ -62,8 +66,10 @@ def signature(module: ModuleOp) -> dict[str, Any]:
     }
 
 
-def save_artifact(module: ModuleOp, target: str, source: str, path: str | Path) -> Path:
-    """Write an artifact; the folder appears whole or not at all.
+def save_artifact(
+    module: ModuleOp, target: str, program: Program, path: str | Path, archs: Sequence[str] = ()
+) -> Path:
+    """Write an artifact, with kernels compiled for `archs`; the folder appears whole or not at all.
 
     An older artifact at `path` is replaced (files that aren't its own stay). Raises ArtifactError
     if something else is there.
@@ -77,9 +83,12 @@ def save_artifact(module: ModuleOp, target: str, source: str, path: str | Path) 
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         os.chmod(staging, 0o755)
-        save_weights(named_constants(module), staging / "model.safetensors")
+        constants = {**named_constants(module), **program.constants}
+        save_weights(constants, staging / "model.safetensors")
         (staging / "model.mlir").write_text(print_module(module))
-        (staging / "program.py").write_text(source)
+        (staging / program.source_name).write_text(program.source)
+        for name, data in program.binaries(archs).items():
+            (staging / name).write_bytes(data)
         files = {p.name: _hash(p) for p in sorted(staging.iterdir())}
         manifest = {
             "format": FORMAT,

@@ -82,6 +82,9 @@ def compile(
         bool, typer.Option(help="Run before and after each pass; stop where results change.")
     ] = False,
     explain_fusion: ExplainFusion = False,
+    arch: Annotated[
+        str | None, typer.Option(help="Compile kernels for chips too: sm_80,sm_90,gfx942.")
+    ] = None,
 ) -> None:
     """Compile MODEL and write an artifact."""
     from aicc.dumps import observers
@@ -92,7 +95,7 @@ def compile(
         compiled = _compile(model, target, pipeline, dim, verify_each, observer, remarks)
     _explain(remarks)
     where = output if output is not None else Path(_stem(model) + ".aicc")
-    compiled.save(where)
+    compiled.save(where, arch.split(",") if arch else ())
     typer.echo(f"artifact: {where}", err=True)
     if dump_ir is not None:
         typer.echo(f"IR dumps: {dump_ir}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
 from aicc.errors import CompileError
+from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import TargetDescription
 
 
@@ -18,8 +19,14 @@ class Program(Protocol):
     """A loaded module: call it with NumPy arrays."""
 
     source: str
+    source_name: str
+    """What the source is called in an artifact."""
+    constants: Mapping[str, DenseAttr]
+    """Constants that the source reads by name, beside those that are named in the IR."""
     input_names: list[str]
     output_names: list[str]
+
+    def binaries(self, archs: Sequence[str]) -> Mapping[str, bytes]: ...
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]: ...
 

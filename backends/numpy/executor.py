@@ -20,6 +20,7 @@ from aicc.backends.numpy.runtime import RunError, as_ints, check_argument, run_l
 from aicc.backends.numpy.table import MAY_ALIAS, bind
 from aicc.backends.numpy.tiles import launch_kernel
 from aicc.ir import graph, tile
+from aicc.ir.constants import DenseAttr
 from aicc.ir.module import (
     bound_symbols,
     functions,
@@ -49,6 +50,8 @@ class Executable:
         self, source: str, run: Callable[..., tuple], func: FuncOp, labels: Mapping[int, str]
     ):
         self.source = source
+        self.source_name = "program.py"
+        self.constants: dict[str, DenseAttr] = {}
         self._run = run
         self._labels = labels
         self.input_names = input_names(func)
@@ -65,6 +68,12 @@ class Executable:
             if label is None:
                 raise
             raise RunError(f"{label}: {e}") from e
+
+    def binaries(self, archs: Sequence[str]) -> dict[str, bytes]:
+        """Nothing is compiled for chips."""
+        if archs:
+            raise ValueError("the numpy target runs on any chip: it takes no --arch")
+        return {}
 
     def _label_of(self, error: Exception) -> str | None:
         """The op whose line in the generated code the error came through."""

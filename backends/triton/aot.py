@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tempfile
@@ -54,6 +55,12 @@ class Binary:
     assembly: str
     shared: int
     warps: int
+
+    def description(self) -> str:
+        """What a launch needs to know, as JSON."""
+        return json.dumps(
+            {"kernel": self.kernel, "arch": self.arch, "warps": self.warps, "shared": self.shared}
+        )
 
     def resources(self) -> Resources:
         """Read off the code by the tools in Triton's package. Only for NVIDIA's chips."""

@@ -75,6 +75,8 @@ class TritonProgram:
         except Unprintable as e:
             raise ValueError(str(e)) from e
         self.source = self._program.source
+        self.source_name = "kernels.py"
+        self.constants = self._program.constants
         self.input_names = input_names(func)
         self.output_names = output_names(func)
         self._module: ModuleType | None = None
@@ -92,6 +94,25 @@ class TritonProgram:
         results = self.module().call(self._weights, *(to_tensor(x, device) for x in inputs))
         return [from_tensor(r) for r in results]
 
+    def binaries(self, archs: Sequence[str]) -> dict[str, bytes]:
+        """Files with every kernel compiled for chips, named ``KERNEL.CHIP.cubin`` or ``.hsaco``.
+
+        Raises ValueError for a chip that Triton doesn't know, RuntimeError in its interpreter.
+        """
+        from aicc.backends.triton.aot import compile_kernel
+        from aicc.backends.triton.tensors import interpreted
+
+        if archs and interpreted():
+            raise RuntimeError("TRITON_INTERPRET is set: nothing is compiled in the interpreter")
+        files: dict[str, bytes] = {}
+        for arch in archs:
+            for kernel in self._program.kernels.values():
+                binary = compile_kernel(self.module(), kernel, arch)
+                kind = "cubin" if arch.startswith("sm_") else "hsaco"
+                files[f"{kernel.sym_name}.{arch}.{kind}"] = binary.code
+                files[f"{kernel.sym_name}.{arch}.json"] = binary.description().encode()
+        return files
+
     def module(self) -> ModuleType:
         """The printed source, imported."""
         if self._module is None:
@@ -101,6 +122,8 @@ class TritonProgram:
 
 def import_source(source: str) -> ModuleType:
     """Import Python source: Triton reads kernels back from their file, which is removed at exit."""
+    if importlib.util.find_spec("triton") is None:
+        raise RuntimeError("the package triton is missing: pip install 'aicc[triton]'")
     folder = tempfile.mkdtemp(prefix="aicc-triton-")
     path = Path(folder) / "kernels.py"
     path.write_text(source)

@@ -33,12 +33,36 @@ from aicc.ir.types import element_type, format_dims, shape_of
 HEADER = '''\
 """Kernels of a model and `call`, which runs them. Needs torch and triton only.
 
+    weights = load(device="cuda")
+    outputs = call(weights, *inputs)
+
 {signature}
 """
+
+import json
+from pathlib import Path
 
 import torch
 import triton
 import triton.language as tl
+'''
+
+
+LOAD = '''\
+def load(folder=Path(__file__).parent, device="cuda"):
+    """The constants by name, from model.safetensors in a folder."""
+    with open(Path(folder) / "model.safetensors", "rb") as file:
+        places = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        data = bytearray(file.read())
+    weights = {}
+    for name, (dtype, shape) in WEIGHTS.items():
+        first, end = places[name]["data_offsets"]
+        if first == end:
+            weights[name] = torch.empty(shape, dtype=dtype, device=device)
+            continue
+        part = torch.frombuffer(data, dtype=torch.uint8, offset=first, count=end - first)
+        weights[name] = part.clone().view(dtype).view(shape).to(device)
+    return weights
 '''
 
 
@@ -63,7 +87,8 @@ class Program:
         call = self.call()
         if self.missing:
             raise Unprintable("the triton target has no " + "; no ".join(self.missing))
-        parts = [HEADER.format(signature=self.signature()), helper_sources(helpers), *kernels, call]
+        head = HEADER.format(signature=self.signature())
+        parts = [head, self.weights(), LOAD, helper_sources(helpers), *kernels, call]
         self.source = "\n\n".join(p.strip("\n") + "\n" for p in parts if p)
 
     def signature(self) -> str:
@@ -75,6 +100,16 @@ class Program:
         for name, value in zip(output_names(self.func), results, strict=True):
             lines.append(f"  {name}: {element_type(value)}[{format_dims(shape_of(value))}]")
         return "\n".join(lines)
+
+    def weights(self) -> str:
+        """The table of constants: dtype and shape by name."""
+        rows = []
+        for name, attr in self.constants.items():
+            dtype, shape = element_type(attr.type), shape_of(attr.type)
+            if dtype.torch is None:
+                raise Unprintable(f"torch has no {dtype}")
+            rows.append(f"    {name!r}: (torch.{dtype.torch}, {self.shape(shape)}),\n")
+        return f"WEIGHTS = {{\n{''.join(rows)}}}\n" if rows else "WEIGHTS = {}\n"
 
     # ------------------------------------------------------------------ the host function
 

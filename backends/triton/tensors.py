@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 
 import numpy as np
 import torch
@@ -11,14 +13,24 @@ from aicc.ir.dtypes import dtype_from_torch, dtype_of
 
 
 def default_device() -> str:
-    """Where kernels run: a CUDA device, or the CPU in Triton's interpreter."""
-    if torch.cuda.is_available() and not interpreted():
+    """Where kernels run: a CUDA device, or the CPU in Triton's interpreter.
+
+    Without a device the interpreter is turned on, with a warning; that takes effect only before
+    triton is imported, so RuntimeError is raised after that.
+    """
+    if interpreted():
+        return "cpu"
+    if torch.cuda.is_available():
         return "cuda"
-    if not interpreted():
+    if "triton.runtime.jit" in sys.modules:
         raise RuntimeError(
-            "no CUDA device is visible: set TRITON_INTERPRET=1 before the start to run kernels in "
-            "Triton's interpreter, slowly"
+            "no CUDA device is visible, and triton is loaded already: set TRITON_INTERPRET=1 "
+            "before the start to run kernels in its interpreter"
         )
+    os.environ["TRITON_INTERPRET"] = "1"
+    warnings.warn(
+        "no CUDA device is visible: kernels run in Triton's interpreter, slowly", stacklevel=2
+    )
     return "cpu"
 
 
