@@ -29,6 +29,7 @@ from aicc.passes.tiling.attention import lower_attention
 from aicc.passes.tiling.convolution import lower_conv
 from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
+from aicc.passes.tiling.pooling import lower_pool
 from aicc.passes.tiling.rows import lower_rows
 from aicc.passes.tiling.spaces import empty_kernel, is_empty
 
@@ -50,6 +51,14 @@ CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str
     graph.Attention: lower_attention,
 }
 """How a kernel around each kind of product is lowered."""
+
+ALONE: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
+    graph.MaxPool: lower_pool,
+    graph.AvgPool: lower_pool,
+    graph.GatherElements: lambda op, _: lower_rows(op),
+    graph.GatherND: lambda op, _: lower_rows(op),
+}
+"""How ops are lowered that `fuse` leaves alone: each is a kernel by itself."""
 
 LOWERINGS: dict[str, Lowering] = {
     "pointwise": lower_rows,
@@ -73,6 +82,7 @@ class LowerToTile(ModulePass):
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
         known: dict[str, str] = {}
         taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)}
+        wrap_lone_ops(op)
         for func, fused in fused_ops(op):
             if not fused.outputs:
                 fused.detach()
@@ -91,6 +101,34 @@ class LowerToTile(ModulePass):
                 kernel.set_param("sym_name", known[text])
                 op.body.block.add_op(kernel)
             _replace(fused, known[text])
+
+
+def wrap_lone_ops(module: ModuleOp) -> None:
+    """Put each op that has a kernel by itself into a `graph.fused`; results without uses go."""
+    for func in functions(module).values():
+        for op in [o for o in func.body.block.ops if type(o) in ALONE]:
+            assert isinstance(op, GraphOp)
+            if None in [d for r in op.results for d in shape_of(r)]:
+                continue
+            used = [r for r in op.results if r.first_use is not None]
+            body = Block(arg_types=[v.type for v in op.operands])
+            fused = Fused.make(
+                list(op.operands),
+                result_types=[r.type for r in used],
+                regions=[Region(body)],
+                location=op.location,
+                role="reduction" if type(op) in reductions.RULES else "pointwise",
+                label=op.kind,
+            )
+            func.body.block.insert_op_before(fused, op)
+            for old, new in zip(used, fused.outputs, strict=True):
+                new.name_hint = old.name_hint
+                old.replace_all_uses_with(new)
+            op.detach()
+            for i, arg in enumerate(body.args):
+                arg.name_hint = op.operands[i].name_hint
+                op.operands[i] = arg
+            body.add_ops([op, graph.Yield.make(used, result_types=[])])
 
 
 def fused_ops(module: ModuleOp) -> list[tuple[FuncOp, Fused]]:
@@ -115,8 +153,13 @@ def lowered(fused: Fused) -> tile.Kernel:
     if fused.role not in LOWERINGS:
         raise Unsupported(f"kernels around a {fused.role} have no lowering")
     decompose_composites(fused)
-    lowering = empty_kernel if is_empty(fused) else LOWERINGS[fused.role]
-    block, params = lowering(fused)
+    alone = [o for o in fused.ops() if type(o) in ALONE]
+    if is_empty(fused):
+        block, params = empty_kernel(fused)
+    elif alone:
+        block, params = ALONE[type(alone[0])](fused, alone[0])
+    else:
+        block, params = LOWERINGS[fused.role](fused)
     params.setdefault("work", [_work(fused)])
     params.setdefault("moved", [_moved(fused)])
     kernel = tile.Kernel.make(

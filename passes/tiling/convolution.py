@@ -66,7 +66,8 @@ class _Convolution:
         after: n.Node = acc
         if self.conv.bias is not None:
             bias = tracer.value(self.conv.bias, (channel,))
-            after = n.Plus(self.out, acc.axes, acc, bias)
+            add = "arith.addf" if self.out.is_float else "arith.addi"
+            after = n.Combine(self.out, acc.axes, add, acc, bias)
         return Product(
             self.op,
             self.conv.result,

@@ -286,9 +286,9 @@ class Emitter:
                 assert mask is not None
                 parts = self.together([mask, self.node(node.inside), self.node(node.outside)])
                 return self.scalars.select(*parts)
-            case n.Plus():
+            case n.Combine():
                 x, y = self.together([self.node(m) for m in node.inputs()])
-                return self.scalars.op("arith.addf" if node.dtype.is_float else "arith.addi", x, y)
+                return self.scalars.op(node.name, x, y)
             case n.Reduced():
                 return self.reduce(node)
         raise AssertionError(f"{type(node).__name__} has no value here")

@@ -101,9 +101,10 @@ class Choose(Node):
 
 
 @dataclass(eq=False)
-class Plus(Node):
-    """The sum of two values."""
+class Combine(Node):
+    """An op of `arith` on two values."""
 
+    name: str = ""
     first: Node | None = None
     second: Node | None = None
 
@@ -409,7 +410,33 @@ def _gather(t: Tracer, op: graph.Gather, coords: Coords, when: tuple[Dim, ...]) 
     return t.value(op.input, (*coords[: op.axis], at, *coords[op.axis + n :]), when)
 
 
+def _gather_elements(
+    t: Tracer, op: graph.GatherElements, coords: Coords, when: tuple[Dim, ...]
+) -> Node:
+    size = shape_of(op.input)[op.axis]
+    assert size is not None
+    at = t.index_of(t.value(op.indices, coords, when), size)
+    return t.value(op.input, (*coords[: op.axis], at, *coords[op.axis + 1 :]), when)
+
+
+def _gather_nd(t: Tracer, op: graph.GatherND, coords: Coords, when: tuple[Dim, ...]) -> Node:
+    shape, lead = shape_of(op.input), shape_of(op.indices)[:-1]
+    (depth,) = shape_of(op.indices)[-1:]
+    if not isinstance(depth, int):
+        raise Unsupported("index tuples whose length isn't known")
+    batch = op.batch_dims
+    place, rest = coords[: len(lead)], coords[len(lead) :]
+    at = []
+    for i in range(depth):
+        size = shape[batch + i]
+        assert size is not None
+        at.append(t.index_of(t.value(op.indices, (*place, i), when), size))
+    return t.value(op.input, (*coords[:batch], *at, *rest), when)
+
+
 MOVES = {
+    graph.GatherElements: _gather_elements,
+    graph.GatherND: _gather_nd,
     graph.Transpose: _transpose,
     graph.Expand: _expand,
     graph.Slice: _slice,

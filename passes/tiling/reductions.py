@@ -61,6 +61,8 @@ RULES: dict[type[GraphOp], Rule] = {
     graph.ReduceProd: Rule("mul", "and", ("arith.mulf", "arith.muli"), lambda d: 1),
     graph.ReduceMax: _MAX,
     graph.ReduceMin: _MIN,
+    graph.MaxPool: _MAX,
+    graph.AvgPool: _ADD,
     graph.ArgMax: _MAX,
     graph.ArgMin: _MIN,
 }

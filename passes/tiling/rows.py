@@ -54,7 +54,7 @@ def lower_rows(op: Fused) -> tuple[Block, dict]:
     outputs = [output_of(tracer, v, shape, at, rows, axes) for v in op.yielded().inputs]
     exprs = index_expressions(tracer, *(o.node for o in outputs))
     space = collapsed(extents, kinds, [*exprs, *(o.offset for o in outputs)])
-    return _RowKernel(op, tracer, space, outputs).build()
+    return RowKernel(op, tracer, space, outputs).build()
 
 
 def iteration_space(op: Fused) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
@@ -68,7 +68,7 @@ def iteration_space(op: Fused) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
 # ---------------------------------------------------------------------- building
 
 
-class _RowKernel:
+class RowKernel:
     """Builds the kernel over a collapsed space."""
 
     def __init__(self, op: Fused, tracer: n.Tracer, space: Space, outputs: Sequence[Output]):
