@@ -9,7 +9,7 @@ from typing import Any
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block, Operation, Region
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
 from aicc.ir import graph, tile
@@ -24,6 +24,7 @@ from aicc.ir.symbols import Dim
 from aicc.ir.symbols import product as product_of
 from aicc.ir.types import element_type, shape_of, symbols_of
 from aicc.passes.decompose import decomposed
+from aicc.passes.fusion_groups import is_literal
 from aicc.passes.tiling import reductions, scalars
 from aicc.passes.tiling.attention import lower_attention
 from aicc.passes.tiling.convolution import lower_conv
@@ -82,8 +83,14 @@ class LowerToTile(ModulePass):
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
         known: dict[str, str] = {}
         taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)}
-        wrap_lone_ops(op)
-        for func, fused in fused_ops(op):
+        for func in functions(op).values():
+            for lone in [o for o in func.body.block.ops if type(o) in ALONE]:
+                assert isinstance(lone, GraphOp)
+                if None not in [d for r in lone.results for d in shape_of(r)]:
+                    wrapped(lone)
+        pending = fused_ops(op)
+        while pending:
+            func, fused = pending.pop(0)
             if not fused.outputs:
                 fused.detach()
                 fused.erase()
@@ -94,6 +101,7 @@ class LowerToTile(ModulePass):
             except Unsupported as e:
                 if remarks is not None:
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
+                pending = [(func, part) for part in split(fused)] + pending
                 continue
             text = without_names(kernel)
             if text not in known:
@@ -103,32 +111,59 @@ class LowerToTile(ModulePass):
             _replace(fused, known[text])
 
 
-def wrap_lone_ops(module: ModuleOp) -> None:
-    """Put each op that has a kernel by itself into a `graph.fused`; results without uses go."""
-    for func in functions(module).values():
-        for op in [o for o in func.body.block.ops if type(o) in ALONE]:
-            assert isinstance(op, GraphOp)
-            if None in [d for r in op.results for d in shape_of(r)]:
-                continue
-            used = [r for r in op.results if r.first_use is not None]
-            body = Block(arg_types=[v.type for v in op.operands])
-            fused = Fused.make(
-                list(op.operands),
-                result_types=[r.type for r in used],
-                regions=[Region(body)],
-                location=op.location,
-                role="reduction" if type(op) in reductions.RULES else "pointwise",
-                label=op.kind,
-            )
-            func.body.block.insert_op_before(fused, op)
-            for old, new in zip(used, fused.outputs, strict=True):
-                new.name_hint = old.name_hint
-                old.replace_all_uses_with(new)
-            op.detach()
-            for i, arg in enumerate(body.args):
-                arg.name_hint = op.operands[i].name_hint
-                op.operands[i] = arg
-            body.add_ops([op, graph.Yield.make(used, result_types=[])])
+def split(fused: Fused) -> list[Fused]:
+    """Put the ops of a kernel back where it stood: each a kernel of its own, if there were many."""
+    block, inner = fused.parent, [o for o in fused.ops() if isinstance(o, GraphOp)]
+    assert block is not None
+    for arg, value in zip(fused.body.block.args, fused.inputs, strict=True):
+        arg.replace_all_uses_with(value)
+    for old, new in zip(fused.outputs, fused.yielded().inputs, strict=True):
+        old.replace_all_uses_with(new)
+    fused.yielded().detach()
+    for op in inner:
+        op.detach()
+        block.insert_op_before(op, fused)
+    fused.detach()
+    fused.erase()
+    computing = [o for o in inner if not isinstance(o, graph.Constant)]
+    if len(computing) < 2:
+        return []
+    return [wrapped(o) for o in computing if not isinstance(o, graph.Reshape)]
+
+
+def wrapped(op: GraphOp) -> Fused:
+    """Put one op into a `graph.fused`; results without uses go."""
+    block = op.parent
+    assert block is not None
+    used = [r for r in op.results if r.first_use is not None]
+    literals = {v: v.owner for v in op.operands if is_literal(v)}
+    inputs = [v for v in dict.fromkeys(op.operands) if v not in literals]
+    body = Block(arg_types=[v.type for v in inputs])
+    role = Role.REDUCTION if type(op) in reductions.RULES else role_of(op)
+    fused = Fused.make(
+        inputs,
+        result_types=[r.type for r in used],
+        regions=[Region(body)],
+        location=op.location,
+        role=role.name.lower() if role.name.lower() in LOWERINGS else "pointwise",
+        label=op.kind,
+    )
+    block.insert_op_before(fused, op)
+    for old, new in zip(used, fused.outputs, strict=True):
+        new.name_hint = old.name_hint
+        old.replace_all_uses_with(new)
+    op.detach()
+    inside: dict[SSAValue, SSAValue] = dict(zip(inputs, body.args, strict=True))
+    for value, constant in literals.items():
+        assert isinstance(constant, graph.Constant)
+        copy = constant.clone()
+        body.add_op(copy)
+        inside[value] = copy.result
+    for i, value in enumerate(op.operands):
+        inside[value].name_hint = value.name_hint
+        op.operands[i] = inside[value]
+    body.add_ops([op, graph.Yield.make(used, result_types=[])])
+    return fused
 
 
 def fused_ops(module: ModuleOp) -> list[tuple[FuncOp, Fused]]:

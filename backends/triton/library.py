@@ -1,16 +1,30 @@
-"""Ops that the Triton target leaves to torch: one row an op, with the call it makes."""
+"""Ops that the Triton target leaves to torch: one row an op, with the calls it makes.
+
+These are ops for which a library's kernel is better (sorting, linear algebra), whose result's size
+depends on data, or that have no kernel here yet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aicc.backends.triton.kernels import Unprintable
 from aicc.ir import graph
 from aicc.ir.op import GraphOp
-from aicc.ir.types import shape_of
+from aicc.ir.types import element_type, rank_of, shape_of
 
 if TYPE_CHECKING:
     from aicc.backends.triton.program import Program
+
+Row = Callable[[Any, Any], None]
+
+
+def torch_dtype(value: Any) -> str:
+    dtype = element_type(value)
+    if dtype.torch is None:
+        raise Unprintable(f"torch has no {dtype}")
+    return f"torch.{dtype.torch}"
 
 
 def _reshape(p: Program, op: graph.Reshape) -> None:
@@ -24,7 +38,143 @@ def _shape_expr(p: Program, op: graph.ShapeExpr) -> None:
     p.line(f"{p.name(op.result)} = torch.tensor([{items}], device=device)")
 
 
-LIBRARY: dict[type[GraphOp], Callable[[Program, Any], None]] = {
+def _shape_of(p: Program, op: graph.ShapeOf) -> None:
+    p.line(f"{p.name(op.result)} = torch.tensor({p.name(op.input)}.shape, device=device)")
+
+
+def _matmul(p: Program, op: graph.MatMul) -> None:
+    """Only for dtypes that no kernel multiplies: integers go by way of f64 on a GPU."""
+    out = torch_dtype(op.result)
+    x, y = (f"{p.name(v)}.to({out})" for v in (op.lhs, op.rhs))
+    p.line(f"{p.name(op.result)} = torch.matmul({x}, {y})")
+
+
+def _top_k(p: Program, op: graph.TopK) -> None:
+    if op.k is None:
+        raise Unprintable("top_k with a k that depends on data")
+    x, k = p.name(op.input), p.dim(op.k[0])
+    names = ", ".join(p.name(r) for r in op.results)
+    # A stable sort, and not torch.topk: among equals the lower index comes first.
+    order = f"torch.sort({x}, dim={op.axis}, descending={op.largest}, stable=True)"
+    p.line(f"{names} = (t.narrow({op.axis}, 0, {k}).contiguous() for t in {order})")
+
+
+def _sort(p: Program, op: graph.Sort) -> None:
+    names = ", ".join(p.name(r) for r in op.results)
+    x = p.name(op.input)
+    p.line(f"{names} = torch.sort({x}, dim={op.axis}, descending={op.descending}, stable=True)")
+
+
+def _running(function: str) -> Row:
+    def row(p: Program, op: graph.CumSum | graph.CumProd) -> None:
+        x, out, axis = p.name(op.input), p.name(op.result), op.axis
+        if op.reverse:
+            x = f"{x}.flip({axis})"
+        made = f"torch.{function}({x}, {axis}, dtype={torch_dtype(op.result)})"
+        p.line(f"{out} = {made}")
+        if op.exclusive:
+            first = 0 if function == "cumsum" else 1
+            start = f"torch.full_like({out}.narrow({axis}, 0, 1), {first})"
+            kept = f"{out}.narrow({axis}, 0, {out}.shape[{axis}] - 1)"
+            p.line(f"{out} = torch.cat([{start}, {kept}], {axis}) if {out}.numel() else {out}")
+        if op.reverse:
+            p.line(f"{out} = {out}.flip({axis})")
+
+    return row
+
+
+def _running_extreme(function: str) -> Row:
+    def row(p: Program, op: graph.CumMax | graph.CumMin) -> None:
+        names = ", ".join(p.name(r) for r in op.results)
+        p.line(f"{names} = torch.{function}({p.name(op.input)}, {op.axis})")
+
+    return row
+
+
+_SCATTER = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+
+
+def _scatter_elements(p: Program, op: graph.ScatterElements) -> None:
+    x, index, new = (p.name(v) for v in (op.input, op.indices, op.updates))
+    size = f"{x}.shape[{op.axis}]"
+    index = f"torch.where({index} < 0, {index} + {size}, {index}).to(torch.int64)"
+    if op.reduction == "none":
+        p.line(f"{p.name(op.result)} = {x}.scatter({op.axis}, {index}, {new})")
+        return
+    how = f'"{_SCATTER[op.reduction]}"'
+    p.line(f"{p.name(op.result)} = {x}.scatter_reduce({op.axis}, {index}, {new}, {how})")
+
+
+def _scatter_nd(p: Program, op: graph.ScatterND) -> None:
+    if op.reduction not in ("none", "add"):
+        raise Unprintable(f"scatter_nd with {op.reduction}")
+    x, index, new = (p.name(v) for v in (op.input, op.indices, op.updates))
+    places = f"tuple({index}.to(torch.int64).unbind(-1))"
+    added = ", accumulate=True" if op.reduction == "add" else ""
+    p.line(f"{p.name(op.result)} = {x}.index_put({places}, {new}{added})")
+
+
+def _non_zero(p: Program, op: graph.NonZero) -> None:
+    p.line(f"{p.name(op.result)} = torch.nonzero({p.name(op.input)}).T.contiguous()")
+
+
+def _det(p: Program, op: graph.Det) -> None:
+    p.line(f"{p.name(op.result)} = torch.linalg.det({p.name(op.input)})")
+
+
+def _max_pool(p: Program, op: graph.MaxPool) -> None:
+    """Only where the places of maxima are asked for."""
+    n = len(op.kernel_shape)
+    low, high = op.pads[:n], op.pads[n:]
+    fits = all(a == b and 2 * a <= k for a, b, k in zip(low, high, op.kernel_shape, strict=True))
+    if not fits or n > 3 or not element_type(op.input).is_float:
+        raise Unprintable("the places of maxima under padding of unequal sides")
+    options = (
+        f"{list(op.kernel_shape)}, stride={list(op.strides)}, padding={list(low)}, "
+        f"dilation={list(op.dilations)}, ceil_mode={op.ceil_mode}, return_indices=True"
+    )
+    names = ", ".join(p.name(r) for r in op.results)
+    p.line(f"{names} = torch.nn.functional.max_pool{n}d({p.name(op.input)}, {options})")
+
+
+def _select(p: Program, op: graph.Select) -> None:
+    parts = ", ".join(p.name(v) for v in op.operands)
+    p.line(f"{p.name(op.result)} = torch.where({parts})")
+
+
+def _cast(p: Program, op: graph.Cast) -> None:
+    """Only for dtypes that no kernel converts; 8-bit floats saturate or not as torch has them."""
+    narrow = [d for d in (element_type(op.input), op.to) if d.is_float and d.bits == 8]
+    if narrow:
+        raise Unprintable(f"a cast between {element_type(op.input)} and {op.to}")
+    p.line(f"{p.name(op.result)} = {p.name(op.input)}.to({torch_dtype(op.result)})")
+
+
+def _bitcast(p: Program, op: graph.Bitcast) -> None:
+    if rank_of(op.input) != rank_of(op.result):
+        view = "view_as_real" if element_type(op.input).kind == "complex" else "view_as_complex"
+        p.line(f"{p.name(op.result)} = torch.{view}({p.operand(op.input)})")
+        return
+    p.line(f"{p.name(op.result)} = {p.name(op.input)}.view({torch_dtype(op.result)})")
+
+
+LIBRARY: dict[type[GraphOp], Row] = {
     graph.Reshape: _reshape,
     graph.ShapeExpr: _shape_expr,
+    graph.ShapeOf: _shape_of,
+    graph.MatMul: _matmul,
+    graph.TopK: _top_k,
+    graph.Sort: _sort,
+    graph.CumSum: _running("cumsum"),
+    graph.CumProd: _running("cumprod"),
+    graph.CumMax: _running_extreme("cummax"),
+    graph.CumMin: _running_extreme("cummin"),
+    graph.ScatterElements: _scatter_elements,
+    graph.ScatterND: _scatter_nd,
+    graph.NonZero: _non_zero,
+    graph.Det: _det,
+    graph.MaxPool: _max_pool,
+    graph.Select: _select,
+    graph.Cast: _cast,
+    graph.Bitcast: _bitcast,
 }
