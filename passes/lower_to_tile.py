@@ -97,7 +97,7 @@ class LowerToTile(ModulePass):
                 continue
             try:
                 kernel = lowered(fused)
-                check_sizes(kernel, bound_symbols(func).keys())
+                check_sizes(kernel, {*bound_symbols(func), *tile.sizes_of(fused.inputs)})
             except Unsupported as e:
                 if remarks is not None:
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")

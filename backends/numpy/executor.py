@@ -319,6 +319,10 @@ class _Emitter:
     def launch(self, op: tile.Launch, depth: int) -> None:
         """A kernel of the tile dialect, run program by program."""
         kernel = self.kernels[op.kernel]
+        for symbol, (value, axis) in op.size_sources().items():
+            if symbol not in self.symbols:
+                self.symbols[symbol] = _identifier("s_" + symbol)
+                self.line(depth, f"{self.symbols[symbol]} = {self.name(value)}.shape[{axis}]")
         specs = []
         for out in op.outputs:
             dims = ", ".join(self.dim(d) for d in shape_of(out) if d is not None)

@@ -293,14 +293,18 @@ def _reduce(r: _Runner, op: tile.Reduce) -> Step:
 def _arg_reduce(r: _Runner, op: tile.ArgReduce) -> Step:
     dim, source, index = op.dim, op.input, op.index
     limit = np.maximum if op.kind == "max" else np.minimum
+    last = op.last
 
     def run(env: Env) -> None:
         x, at = env[source], env[index]
         value = limit.reduce(x, axis=dim, keepdims=True)
         same = (x == value) | ((x != x) & (value != value))
-        none = np.iinfo(np.int64).max
         env[op.value] = value
-        env[op.at] = np.where(same, at, none).min(axis=dim, keepdims=True)
+        if last:
+            env[op.at] = np.where(same, at, -1).max(axis=dim, keepdims=True)
+        else:
+            none = np.iinfo(np.int64).max
+            env[op.at] = np.where(same, at, none).min(axis=dim, keepdims=True)
 
     return run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aicc.backends.triton.kernels import LAUNCH_OPTIONS, Unprintable, kernel_name
+from aicc.backends.triton.kernels import LAUNCH_OPTIONS, Unprintable, kernel_name, python_name
 from aicc.ir import tile
 
 POINTERS: dict[str, str] = {
@@ -110,7 +110,7 @@ def compile_kernel(module: ModuleType, kernel: tile.Kernel, arch: str) -> Binary
             raise Unprintable(f"Triton has no {arg.type.dtype}")
         signature[name] = POINTERS[arg.type.dtype.name]
         attrs[(i,)] = [["tt.divisibility", 16]]
-    for name in kernel.sizes:
+    for name in map(python_name, kernel.sizes):
         signature[name] = "i64"
     signature |= dict.fromkeys(constants, "constexpr")
     source = ASTSource(function, signature, constants, attrs)  # type: ignore[arg-type]

@@ -19,9 +19,11 @@ from xdsl.ir import Operation
 from aicc.backends.triton.kernels import Unprintable
 from aicc.backends.triton.program import Program, constant_arrays
 from aicc.ir import graph
+from aicc.ir.dtypes import f64
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
 from aicc.ir.op import GraphOp
+from aicc.ir.types import element_type
 
 COMPOSITES = (
     graph.Softmax,
@@ -39,6 +41,8 @@ COMPOSITES = (
 
 
 def _keeps(op: GraphOp) -> bool:
+    if isinstance(op, graph.Attention) and element_type(op.query) == f64:
+        return False
     return isinstance(op, COMPOSITES)
 
 

@@ -116,7 +116,9 @@ class KernelPrinter:
         self.kernel, self.helpers = kernel, helpers
         self.lines: list[str] = []
         self.texts: dict[SSAValue, Text] = {}
-        self.taken = {*RESERVED, *keyword.kwlist, *kernel.schedule, *kernel.sizes}
+        self.taken = {*RESERVED, *keyword.kwlist, *kernel.schedule}
+        self.sizes = [python_name(s) for s in kernel.sizes]
+        self.taken |= set(self.sizes)
         self.wide = is_wide(kernel)
         self.depth = 1
 
@@ -129,7 +131,7 @@ class KernelPrinter:
         for arg, name in zip(block.args, names, strict=True):
             self.texts[arg] = Text(name)
         constants = [f"{p}: tl.constexpr" for p in self.kernel.schedule if p not in LAUNCH_OPTIONS]
-        parameters = [*names, *self.kernel.sizes, *constants]
+        parameters = [*names, *self.sizes, *constants]
         head = f"def {kernel_name(self.kernel)}({', '.join(parameters)}):"
         if len(head) > 96:
             inner = "".join(f"{INDENT}{p},\n" for p in parameters)
@@ -293,7 +295,13 @@ def dim_text(d: Dim, cdiv: str) -> str:
         if isinstance(atom, Call) and atom.function == "floordiv":
             a, b = atom.args
             return f"{cdiv}({dim_text(a + 1, cdiv)}, {dim_text(b, cdiv)})"
-    return d.python()
+    return d.python(python_name)
+
+
+def python_name(symbol: str) -> str:
+    """A size's name in Python."""
+    name = re.sub(r"\W", "_", symbol)
+    return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name
 
 
 def product_text(dims: Sequence[Dim], cdiv: str) -> str:
@@ -545,6 +553,8 @@ def _arg_reduce(p: KernelPrinter, op: tile.ArgReduce) -> None:
     far = "0x7FFFFFFFFFFFFFFF" if p.wide else "0x7FFFFFFF"
     p.texts[op.value] = Text(best, ATOM, tile_shape(op.value.type))
     text = f"tl.min(tl.where({same}, {index}, {far}), {op.dim}{keep})"
+    if op.last:
+        text = f"tl.max(tl.where({same}, {index}, -1), {op.dim}{keep})"
     p.define(op.at, Text(text, ATOM, shape))
 
 

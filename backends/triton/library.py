@@ -29,8 +29,77 @@ def torch_dtype(value: Any) -> str:
 
 def _reshape(p: Program, op: graph.Reshape) -> None:
     """No kernel: the same memory."""
-    x = p.operand(op.input)
-    p.line(f"{p.name(op.result)} = {x}.view({p.shape(shape_of(op.result))})")
+    x, out = p.operand(op.input), p.name(op.result)
+    if op.shape is None:
+        p.line(f"{out} = {x}.view({p.name(op.dyn_shape)}.tolist())")
+    else:
+        p.line(f"{out} = {x}.view({p.shape(shape_of(op.result))})")
+
+
+def _sizes(p: Program, op: Any, name: str) -> list[str]:
+    """A structural parameter as Python expressions for its elements."""
+    dims, operand = getattr(op, name), getattr(op, f"dyn_{name}")
+    if dims is not None:
+        return [p.dim(d) for d in dims]
+    (count,) = shape_of(operand)
+    if not isinstance(count, int):
+        raise Unprintable(f"{op.kind} whose rank isn't known")
+    listed = p.fresh(name)
+    p.line(f"{listed} = {p.name(operand)}.tolist()")
+    return [f"{listed}[{i}]" for i in range(count)]
+
+
+def _expand(p: Program, op: graph.Expand) -> None:
+    x, shape = p.name(op.input), ", ".join(_sizes(p, op, "shape"))
+    goal = f"torch.broadcast_shapes({x}.shape, ({shape},))"
+    p.line(f"{p.name(op.result)} = {x}.broadcast_to({goal}).contiguous()")
+
+
+def _iota(p: Program, op: graph.Iota) -> None:
+    sizes = _sizes(p, op, "shape")
+    column = ["1"] * len(sizes)
+    column[op.axis] = sizes[op.axis]
+    steps = f"torch.arange({sizes[op.axis]}, dtype={torch_dtype(op.result)}, device=device)"
+    shape = f"({', '.join(sizes)},)"
+    p.line(f"{p.name(op.result)} = {steps}.view({', '.join(column)}).expand({shape}).contiguous()")
+
+
+def _slice(p: Program, op: graph.Slice) -> None:
+    """By a list of indices: torch's own slices take no negative steps."""
+    parts = [_sizes(p, op, name) for name in ("starts", "limits", "steps")]
+    x = p.name(op.input)
+    for axis, start, limit, step in zip(op.axes, *parts, strict=True):
+        index = f"list(range({x}.shape[{axis}])[{start}:{limit}:{step}])"
+        made = p.fresh("part")
+        tensor = f"torch.tensor({index}, dtype=torch.int64, device=device)"
+        p.line(f"{made} = {x}.index_select({axis}, {tensor})")
+        x = made
+    p.line(f"{p.name(op.result)} = {x}")
+
+
+def _pad(p: Program, op: graph.Pad) -> None:
+    if op.mode != "constant":
+        raise Unprintable(f"pad of mode {op.mode}")
+    low, high = _sizes(p, op, "low"), _sizes(p, op, "high")
+    pairs = [d for pair in zip(reversed(low), reversed(high), strict=True) for d in pair]
+    x, value = p.name(op.input), f"{p.name(op.value)}.item()"
+    made = f"torch.nn.functional.pad({x}, ({', '.join(pairs)},), value={value})"
+    p.line(f"{p.name(op.result)} = {made}")
+
+
+def _gather(p: Program, op: graph.Gather) -> None:
+    x, index = p.name(op.input), p.name(op.indices)
+    before = ", ".join([":"] * op.axis)
+    place = f"{before + ', ' if before else ''}{index}.to(torch.int64)"
+    p.line(f"{p.name(op.result)} = {x}[{place}]")
+
+
+def _pow(p: Program, op: graph.Pow) -> None:
+    x, y = (p.name(v) for v in op.operands)
+    p.line(f"{p.name(op.result)} = torch.pow({x}, {y}).to({torch_dtype(op.result)})")
+
+
+_F8_LIMITS = {"f8E4M3FN": 448.0, "f8E4M3FNUZ": 240.0, "f8E5M2": 57344.0, "f8E5M2FNUZ": 57344.0}
 
 
 def _shape_expr(p: Program, op: graph.ShapeExpr) -> None:
@@ -50,9 +119,7 @@ def _matmul(p: Program, op: graph.MatMul) -> None:
 
 
 def _top_k(p: Program, op: graph.TopK) -> None:
-    if op.k is None:
-        raise Unprintable("top_k with a k that depends on data")
-    x, k = p.name(op.input), p.dim(op.k[0])
+    x, (k,) = p.name(op.input), _sizes(p, op, "k")
     names = ", ".join(p.name(r) for r in op.results)
     # A stable sort, and not torch.topk: among equals the lower index comes first.
     order = f"torch.sort({x}, dim={op.axis}, descending={op.largest}, stable=True)"
@@ -143,11 +210,18 @@ def _select(p: Program, op: graph.Select) -> None:
 
 
 def _cast(p: Program, op: graph.Cast) -> None:
-    """Only for dtypes that no kernel converts; 8-bit floats saturate or not as torch has them."""
-    narrow = [d for d in (element_type(op.input), op.to) if d.is_float and d.bits == 8]
-    if narrow:
-        raise Unprintable(f"a cast between {element_type(op.input)} and {op.to}")
-    p.line(f"{p.name(op.result)} = {p.name(op.input)}.to({torch_dtype(op.result)})")
+    """Casts to and from 8-bit floats; what is too large for one is clamped if it saturates."""
+    x, out = f"{p.name(op.input)}", torch_dtype(op.result)
+    torch_dtype(op.input)
+    if op.to.is_float and op.to.bits == 8:
+        if op.to.name not in _F8_LIMITS:
+            raise Unprintable(f"a cast to {op.to}")
+        x = f"{x}.to(torch.float32)"
+        limit = _F8_LIMITS[op.to.name]
+        x = f"{x}.clamp(-{limit}, {limit})" if op.saturate else x
+    elif element_type(op.input).is_float and not op.to.is_float:
+        x = f"{x}.to(torch.float32)"
+    p.line(f"{p.name(op.result)} = {x}.to({out})")
 
 
 def _bitcast(p: Program, op: graph.Bitcast) -> None:
@@ -162,6 +236,12 @@ LIBRARY: dict[type[GraphOp], Row] = {
     graph.Reshape: _reshape,
     graph.ShapeExpr: _shape_expr,
     graph.ShapeOf: _shape_of,
+    graph.Expand: _expand,
+    graph.Iota: _iota,
+    graph.Slice: _slice,
+    graph.Pad: _pad,
+    graph.Gather: _gather,
+    graph.Pow: _pow,
     graph.MatMul: _matmul,
     graph.TopK: _top_k,
     graph.Sort: _sort,

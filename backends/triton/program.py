@@ -19,6 +19,7 @@ from aicc.backends.triton.kernels import (
     dim_text,
     kernel_name,
     product_text,
+    python_name,
 )
 from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
@@ -80,6 +81,10 @@ class Program:
         self.names: dict[SSAValue, str] = {}
         self.taken = {*keyword.kwlist, "torch", "triton", "tl", "weights", "device"}
         self.taken |= {kernel_name(k) for k in self.kernels.values()}
+        self.bound: set[str] = set()
+        for kernel in self.kernels.values():
+            self.taken |= {python_name(s) for s in kernel.sizes}
+        self.taken |= {python_name(s) for s in bound_symbols(self.func)}
         self.lines: list[str] = []
         self.missing: list[str] = []
         helpers: set[str] = set()
@@ -163,11 +168,17 @@ class Program:
 
     def sizes(self, func: FuncOp) -> None:
         for symbol, (i, axis) in bound_symbols(func).items():
-            arg = self.names[func.args[i]]
-            self.taken.add(symbol)
-            self.line(
-                f"{symbol} = int({arg})" if axis is None else f"{symbol} = {arg}.shape[{axis}]"
-            )
+            if axis is None:
+                self.bound.add(symbol)
+                self.line(f"{python_name(symbol)} = int({self.names[func.args[i]]})")
+            else:
+                self.size(symbol, func.args[i], axis)
+
+    def size(self, symbol: str, value: SSAValue, axis: int) -> None:
+        """Read a size off a tensor, where it isn't known yet."""
+        if symbol not in self.bound:
+            self.bound.add(symbol)
+            self.line(f"{python_name(symbol)} = {self.name(value)}.shape[{axis}]")
 
     def op(self, op: Operation) -> None:
         if isinstance(op, tile.Launch):
@@ -177,7 +188,10 @@ class Program:
         elif isinstance(op, graph.Yield) or op.name == "func.return":
             pass
         elif isinstance(op, GraphOp) and type(op) in LIBRARY:
-            LIBRARY[type(op)](self, op)
+            try:
+                LIBRARY[type(op)](self, op)
+            except Unprintable as e:
+                self.missing.append(f"{e} at {op.location}")
         else:
             what = f"kernel for {op.role} {op.label}" if isinstance(op, graph.Fused) else op.name
             self.missing.append(f"{what} at {op.location}")
@@ -202,6 +216,8 @@ class Program:
 
     def launch(self, op: tile.Launch) -> None:
         kernel = self.kernels[op.kernel]
+        for symbol, (value, axis) in op.size_sources().items():
+            self.size(symbol, value, axis)
         outputs = []
         for out in op.outputs:
             outputs.append(self.name(out))
@@ -212,7 +228,7 @@ class Program:
             return
         inputs = [self.operand(v) for v in op.inputs]
         options = [f"{k}={v}" for k, v in kernel.schedule.items()]
-        args = ", ".join([*inputs, *outputs, *kernel.sizes, *options])
+        args = ", ".join([*inputs, *outputs, *map(python_name, kernel.sizes), *options])
         indent = ""
         if not grid.isdigit():
             self.line(f"if {grid}:")

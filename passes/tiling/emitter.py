@@ -20,6 +20,13 @@ from aicc.passes.tiling.reductions import Reduction
 from aicc.passes.tiling.scalars import Scalars, apply, computed
 
 
+def may_be_negative(expr: Dim) -> bool:
+    """Whether an index expression subtracts: its symbols are all ≥ 0."""
+    if isinstance(expr, int):
+        return expr < 0
+    return expr.constant < 0 or any(c < 0 for _, c in expr.terms)
+
+
 @dataclass
 class AxisVar:
     """An axis of the kernel: `dim` is its place in tiles, None where a program has one index."""
@@ -200,6 +207,8 @@ class Emitter:
     def atom(self, atom: str) -> SSAValue:
         if isinstance(atom, Call):
             args = [self.built(a) for a in atom.args]
+            if atom.function in ("floordiv", "mod") and may_be_negative(atom.args[0]):
+                return self.rounded_down(atom.function, *args)
             name = {
                 "floordiv": "arith.divui",
                 "mod": "arith.remui",
@@ -215,6 +224,14 @@ class Emitter:
             assert index is not None
             return index
         return self.node(self.tracer.data[atom])
+
+    def rounded_down(self, function: str, x: SSAValue, y: SSAValue) -> SSAValue:
+        """Quotient or remainder of a number that may be negative, rounded down as in Python."""
+        rest = self.binary("arith.addi", self.binary("arith.remsi", x, y), y)
+        rest = self.binary("arith.remui", rest, y)
+        if function == "mod":
+            return rest
+        return self.binary("arith.divsi", self.binary("arith.subi", x, rest), y)
 
     def binary(self, name: str, x: SSAValue, y: SSAValue) -> SSAValue:
         """An op on two tiles or scalars, which broadcast."""
@@ -428,6 +445,12 @@ class Emitter:
         """Write a node at `offset`, which varies along `axes`."""
         value = self.node(node)
         subscripts, strides, fixed = self.access(offset)
+        used = {s for a in axes for s in self.kernel_axes(a)}
+        for axis in self.axes.values():  # of extent 1: the offset doesn't say it, a tile has it
+            if axis.name in used and axis.dim is not None and axis.index not in subscripts:
+                assert axis.index is not None
+                subscripts.append(axis.index)
+                strides.append(0)
         mask = self.mask(frozenset(axes))
         shape = broadcast_tiles(*(tile_shape(s.type) for s in subscripts))
         assert isinstance(buffer.type, tile.BufferType)

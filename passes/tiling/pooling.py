@@ -59,7 +59,8 @@ class _Pool:
         coords = (sym(self.rows[0]), sym(self.rows[1]), *places)
         value = self.tracer.value(pool.input, coords, tuple(inside))
         if isinstance(pool, graph.MaxPool):
-            least = RULES[graph.MaxPool].neutral(self.dtype)
+            unsigned = self.dtype.kind == "uint"
+            least = 0 if unsigned else RULES[graph.MaxPool].neutral(self.dtype)
             return self.reduced(self.choose(inside, value, least))
         total = self.reduced(self.choose(inside, value, 0))
         return n.Combine(self.dtype, total.axes, "arith.divf", total, self.count(inside))

@@ -74,8 +74,7 @@ class Reduction:
     def __init__(self, op: GraphOp, dim: int, scalars: Scalars):
         if type(op) not in RULES:
             raise Unsupported(f"{op.kind} has no reduction of tiles")
-        if getattr(op, "select_last_index", False):
-            raise Unsupported(f"{op.kind} of the last index")
+        self.last = getattr(op, "select_last_index", False)
         self.op, self.dim, self.scalars = op, dim, scalars
         self.rule = RULES[type(op)]
         self.dtype = element_type(op.operands[0])
@@ -123,12 +122,13 @@ class Reduction:
         """Whether a later element takes the place of the best so far, for arg reductions."""
         s, most = self.scalars, self.rule is _MAX
         if not self.dtype.is_float:
-            predicate = "sgt" if most else "slt"
-            if self.dtype.kind == "bool":
-                predicate = "ugt" if most else "ult"
+            sign = "u" if self.dtype.kind == "bool" else "s"
+            predicate = sign + ("g" if most else "l") + ("e" if self.last else "t")
             return s.compare(predicate, value, best)
-        beats = s.compare("ogt" if most else "olt", value, best)
+        beats = s.compare("o" + ("g" if most else "l") + ("e" if self.last else "t"), value, best)
         is_nan = s.compare("uno", value, value)
+        if self.last:
+            return s.op("arith.ori", beats, is_nan)
         had_nan = s.compare("uno", best, best)
         first_nan = s.op("arith.andi", is_nan, s.op("arith.xori", had_nan, s.full(1, had_nan)))
         return s.op("arith.ori", beats, first_nan)
@@ -141,7 +141,9 @@ class Reduction:
     def arg_reduce(self, value: SSAValue, index: SSAValue) -> SSAValue:
         if self.dtype.kind == "bool":
             value = self.scalars.cast(value, i32, unsigned=True)
-        made: Any = tile.ArgReduce.make(value, index, kind=self.rule.kind, dim=self.dim)
+        made: Any = tile.ArgReduce.make(
+            value, index, kind=self.rule.kind, dim=self.dim, last=self.last
+        )
         self.scalars.insert(made)
         return self.scalars.cast(made.at, i64)
 

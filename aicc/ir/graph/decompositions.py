@@ -17,6 +17,7 @@ from aicc.ir.dtypes import f32, i1, i64
 from aicc.ir.graph import binary, creation, norm, reduce, unary
 from aicc.ir.graph.contract import MatMul
 from aicc.ir.op import GraphOp
+from aicc.ir.symbols import exact_div, floordiv
 from aicc.ir.types import element_type, numel, rank_of, shape_of
 
 Decomposition = Callable[[GraphBuilder, Any], Sequence[SSAValue | None]]
@@ -193,6 +194,30 @@ def _count(b: GraphBuilder, x: SSAValue) -> SSAValue:
     return b.emit(creation.Iota, shape=size, dtype=i64)
 
 
+def _group_norm(b: GraphBuilder, op: norm.GroupNorm):
+    x = _wide(b, op.input)
+    shape = shape_of(x)
+    count, channels = shape[0], shape[1]
+    size = numel(shape[1:])
+    if count is None or size is None or not isinstance(channels, int):
+        raise ValueError("group_norm over channels whose number isn't known")
+    rows = b.reshape(x, [count, op.groups, exact_div(size, op.groups) or floordiv(size, op.groups)])
+    out, mean, rstd = _standardize(b, rows, [2], op.epsilon)
+    out = b.reshape(out, shape)  # type: ignore[arg-type]
+    spread = list(range(1, len(shape) - 1))
+    for value, cls in ((op.scale, binary.Mul), (op.bias, binary.Add)):
+        if value is not None:
+            out = _bin(b, cls, out, b.unsqueeze(_wide(b, value), spread))
+    pair = [count, op.groups]
+    return [
+        b.cast(out, element_type(op.input)),
+        *(
+            b.reshape(v, pair) if r.first_use is not None else None
+            for v, r in ((mean, op.mean), (rstd, op.rstd))
+        ),
+    ]
+
+
 DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     unary.Relu: _relu,
     unary.Sigmoid: _sigmoid,
@@ -204,5 +229,6 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     norm.RMSNorm: _rms_norm,
     norm.BatchNorm: _batch_norm,
     norm.Attention: _attention,
+    norm.GroupNorm: _group_norm,
     reduce.ReduceMean: _reduce_mean,
 }

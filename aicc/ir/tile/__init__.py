@@ -27,6 +27,7 @@ from aicc.ir.tile.ops import (
     Size,
     Store,
     Transpose,
+    sizes_of,
 )
 from aicc.ir.tile.types import INDEX, BufferType, ScheduleAttr
 
@@ -55,4 +56,12 @@ _CLASSES: tuple[type[GraphOp], ...] = (
 
 Tile = Dialect("tile", list(_CLASSES), [BufferType, ScheduleAttr])
 
-__all__ = ["INDEX", "Access", "BufferType", "ScheduleAttr", "Tile", *(c.__name__ for c in _CLASSES)]  # pyright: ignore
+__all__ = [
+    "INDEX",
+    "Access",
+    "BufferType",
+    "ScheduleAttr",
+    "Tile",
+    "sizes_of",
+    *(c.__name__ for c in _CLASSES),
+]  # pyright: ignore

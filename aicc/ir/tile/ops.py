@@ -7,7 +7,7 @@ only, `tile.remf` since it lacks it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
@@ -40,7 +40,7 @@ from aicc.ir.tile.types import (
     tile_shape,
     with_shape,
 )
-from aicc.ir.types import numel
+from aicc.ir.types import numel, shape_of
 from aicc.ir.values import SymbolicValues
 
 
@@ -110,6 +110,20 @@ class Launch(GraphOp):
     inputs = var_operand_def(TENSOR)
     outputs = var_result_def(TENSOR)
     kernel: str = param(str)
+
+    def size_sources(self) -> dict[str, tuple[SSAValue, int]]:
+        """Sizes that can be read off the operands: the operand and its dim."""
+        return sizes_of(self.inputs)
+
+
+def sizes_of(values: Iterable[SSAValue]) -> dict[str, tuple[SSAValue, int]]:
+    """The symbols that stand alone as dims of tensors, with a place where each does."""
+    found: dict[str, tuple[SSAValue, int]] = {}
+    for v in values:
+        for i, d in enumerate(shape_of(v)):
+            if isinstance(d, SymExpr) and str(d) in d.symbols():
+                found.setdefault(str(d), (v, i))
+    return found
 
 
 @graph_op
@@ -483,7 +497,8 @@ class Reduce(GraphOp):
 class ArgReduce(GraphOp):
     """The greatest or least element along one dim and the index given beside it.
 
-    NaN wins; among equals the first index does. Both results have 1 along the dim.
+    NaN wins; among equals the least index does, with `last` the greatest. Both results have 1
+    along the dim.
     """
 
     name = "tile.arg_reduce"
@@ -494,6 +509,7 @@ class ArgReduce(GraphOp):
     at = result_def(ANY)
     kind: str = param(str, choices=("max", "min"))
     dim: int = param(int)
+    last: bool = param(bool, default=False)
 
     def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
         shape = list(tile_shape(self.input.type))
