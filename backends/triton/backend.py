@@ -43,6 +43,9 @@ COMPOSITES = (
 def _keeps(op: GraphOp) -> bool:
     if isinstance(op, graph.Attention) and element_type(op.query) == f64:
         return False
+    if isinstance(op, (graph.Quantize, graph.Dequantize)):
+        narrow = element_type(op.result if isinstance(op, graph.Quantize) else op.input)
+        return not narrow.is_integer or narrow.bits not in (8, 16)
     return isinstance(op, COMPOSITES)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.triton.kernels import (
     KernelPrinter,
@@ -85,6 +85,7 @@ class Program:
         for kernel in self.kernels.values():
             self.taken |= {python_name(s) for s in kernel.sizes}
         self.taken |= {python_name(s) for s in bound_symbols(self.func)}
+        self.depth = 1
         self.lines: list[str] = []
         self.missing: list[str] = []
         helpers: set[str] = set()
@@ -119,7 +120,7 @@ class Program:
     # ------------------------------------------------------------------ the host function
 
     def line(self, text: str) -> None:
-        self.lines.append(f"    {text}")
+        self.lines.append("    " * self.depth + text)
 
     def fresh(self, hint: str | None) -> str:
         base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
@@ -185,6 +186,10 @@ class Program:
             self.launch(op)
         elif isinstance(op, graph.Constant):
             self.constant(op)
+        elif isinstance(op, graph.If):
+            self.conditional(op)
+        elif isinstance(op, graph.Loop):
+            self.loop(op)
         elif isinstance(op, graph.Yield) or op.name == "func.return":
             pass
         elif isinstance(op, GraphOp) and type(op) in LIBRARY:
@@ -195,6 +200,73 @@ class Program:
         else:
             what = f"kernel for {op.role} {op.label}" if isinstance(op, graph.Fused) else op.name
             self.missing.append(f"{what} at {op.location}")
+
+    # ------------------------------------------------------------------ control flow
+
+    def inside(self, block: Block) -> list[str]:
+        """Print a block one level deeper; the names of what it yields.
+
+        Sizes that are read off tensors in there aren't known after it.
+        """
+        known = set(self.bound)
+        self.depth += 1
+        for op in block.ops:
+            self.op(op)
+        self.depth -= 1
+        self.bound = known
+        end = block.last_op
+        assert end is not None
+        return [self.name(v) for v in end.operands]
+
+    def assign(self, targets: Sequence[str], values: Sequence[str]) -> None:
+        if targets:
+            self.line(f"{', '.join(targets)} = {', '.join(values)}")
+        else:
+            self.line("pass")
+
+    def conditional(self, op: graph.If) -> None:
+        targets = [self.name(r) for r in op.outputs]
+        for head, region in (
+            (f"if {self.name(op.condition)}:", op.then_region),
+            ("else:", op.else_region),
+        ):
+            self.line(head)
+            values = self.inside(region.block)
+            self.depth += 1
+            self.assign(targets, values)
+            self.depth -= 1
+
+    def loop(self, op: graph.Loop) -> None:
+        """Carried values by name; what each round adds to scan outputs goes to lists."""
+        block = op.body.block
+        count, *carried = block.args
+        state = [self.name(a) for a in carried]
+        going, number = self.fresh("going"), self.fresh("round")
+        scans = [self.fresh("scan") for _ in op.outputs[len(carried) :]]
+        self.assign([*state, *scans], [*map(self.name, op.carried), *(["[]"] * len(scans))])
+        start = "True" if op.condition is None else f"bool({self.name(op.condition)})"
+        self.line(f"{going}, {number} = {start}, 0")
+        limit = self.fresh("limit")
+        most = 'float("inf")' if op.max_trips is None else f"int({self.name(op.max_trips)})"
+        self.line(f"{limit} = {most}")
+        self.line(f"while {going} and {number} < {limit}:")
+        self.depth += 1
+        self.line(f"{self.name(count)} = torch.tensor({number}, device=device)")
+        self.depth -= 1
+        condition, *values = self.inside(block)
+        self.depth += 1
+        self.assign([going, *state], [f"bool({condition})", *values[: len(state)]])
+        for scan, value in zip(scans, values[len(state) :], strict=True):
+            self.line(f"{scan}.append({value})")
+        self.line(f"{number} += 1")
+        self.depth -= 1
+        for result, value in zip(op.outputs, state, strict=False):
+            self.line(f"{self.name(result)} = {value}")
+        for result, scan in zip(op.outputs[len(state) :], scans, strict=True):
+            shape = self.shape([d if isinstance(d, int) else 0 for d in shape_of(result)][1:])
+            dtype = f"torch.{element_type(result).torch}"
+            none = f"torch.empty((0, *{shape}), dtype={dtype}, device=device)"
+            self.line(f"{self.name(result)} = torch.stack({scan}) if {scan} else {none}")
 
     def constant(self, op: graph.Constant) -> None:
         hint = op.value.resource or op.result.name_hint or "constant"

@@ -130,7 +130,7 @@ class _Kernel:
 
         e.remember(product.acc, e.scalars.cast(total, computed(product.acc.dtype)))
         for o, buffer in zip(self.outputs, results, strict=True):
-            e.store(o.node, buffer, o.offset, o.axes)
+            e.store(o.node, buffer, o.offset, [*o.axes, rows, columns])
         body = e.scopes[0].block
         body.add_op(tile.Return.make(result_types=[]))
         launched = [*(a.extent for a in grid), tiles_m * tiles_n]

@@ -112,9 +112,10 @@ def flattened(space: Space, kind: str, name: str) -> tuple[str, Dim]:
     index: Dim = sym(name)
     inner: Dim = 1
     for a in reversed(names):
-        whole = floordiv(index, inner)
-        space.rename[a] = whole if a == names[0] else mod(whole, space.extents[a])
-        inner = inner * space.extents[a]
+        size = space.extents[a]
+        whole = floordiv(index, 1 if inner == 0 else inner)
+        space.rename[a] = whole if a == names[0] or size == 0 else mod(whole, size)
+        inner = inner * size
     return name, inner
 
 

@@ -14,7 +14,7 @@ from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import f32, i1, i64
-from aicc.ir.graph import binary, creation, norm, reduce, unary
+from aicc.ir.graph import binary, creation, misc, norm, reduce, unary
 from aicc.ir.graph.contract import MatMul
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import exact_div, floordiv
@@ -218,6 +218,44 @@ def _group_norm(b: GraphBuilder, op: norm.GroupNorm):
     ]
 
 
+def _spread(b: GraphBuilder, value: SSAValue, op: Any) -> SSAValue:
+    """A scale or zero point, to be broadcast against the operand."""
+    rank = rank_of(op.input)
+    if rank_of(value) == 0 or numel(shape_of(value)) == 1:
+        return b.reshape(value, [])
+    if op.block_size:
+        shape = list(shape_of(value))
+        wide = b.expand(
+            b.unsqueeze(value, [op.axis + 1]),
+            [*shape[: op.axis + 1], op.block_size, *shape[op.axis + 1 :]],  # type: ignore[list-item]
+        )
+        merged = [*shape]
+        merged[op.axis] = merged[op.axis] * op.block_size  # type: ignore[operator]
+        whole = b.reshape(wide, merged)  # type: ignore[arg-type]
+        size = shape_of(op.input)[op.axis]
+        assert size is not None
+        return whole if merged[op.axis] == size else b.slice(whole, op.axis, 0, size)
+    return b.unsqueeze(value, [i for i in range(rank) if i != op.axis])
+
+
+def _dequantize(b: GraphBuilder, op: Any):
+    x, scale = b.cast(op.input, f32), _wide(b, _spread(b, op.scale, op))
+    if op.zero_point is not None:
+        x = _bin(b, binary.Sub, x, b.cast(_spread(b, op.zero_point, op), f32))
+    return [b.cast(_bin(b, binary.Mul, x, scale), element_type(op.result))]
+
+
+def _quantize(b: GraphBuilder, op: Any):
+    scale = _wide(b, _spread(b, op.scale, op))
+    x = b.emit(unary.Round, _bin(b, binary.Div, b.cast(op.input, f32), scale))
+    if op.zero_point is not None:
+        x = _bin(b, binary.Add, x, b.cast(_spread(b, op.zero_point, op), f32))
+    dtype = element_type(op.result)
+    low = 0 if dtype.kind == "uint" else -(2 ** (dtype.bits - 1))
+    x = _bin(b, binary.Min, _bin(b, binary.Max, x, low), low + 2**dtype.bits - 1)
+    return [b.cast(x, dtype)]
+
+
 DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     unary.Relu: _relu,
     unary.Sigmoid: _sigmoid,
@@ -231,4 +269,6 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     norm.Attention: _attention,
     norm.GroupNorm: _group_norm,
     reduce.ReduceMean: _reduce_mean,
+    misc.Quantize: _quantize,
+    misc.Dequantize: _dequantize,
 }
