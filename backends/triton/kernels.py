@@ -243,9 +243,10 @@ class KernelPrinter:
             t.text if bare else t.inside(spelling.binds, right=i > 0)
             for i, t in enumerate(operands)
         ]
-        if spelling.helper and all(not t.shape for t in operands):
+        if spelling.helper and (spelling.tensors or all(map(literal, op.operands))):
             parts = [
-                self.tensor(v) if literal(v) else p for v, p in zip(op.operands, parts, strict=True)
+                self.full(_full_of(v), ()) if literal(v) else p
+                for v, p in zip(op.operands, parts, strict=True)
             ]
         made = spelling.template.format(*parts)
         if op.name == "arith.addi" and re.fullmatch(r"\(-\d+\)", parts[1]):

@@ -255,9 +255,9 @@ class Program:
         self.depth -= 1
         condition, *values = self.inside(block)
         self.depth += 1
-        self.assign([going, *state], [f"bool({condition})", *values[: len(state)]])
         for scan, value in zip(scans, values[len(state) :], strict=True):
             self.line(f"{scan}.append({value})")
+        self.assign([going, *state], [f"bool({condition})", *values[: len(state)]])
         self.line(f"{number} += 1")
         self.depth -= 1
         for result, value in zip(op.outputs, state, strict=False):

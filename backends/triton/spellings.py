@@ -20,6 +20,8 @@ class Spelling:
     helper: str | None = None
     unsigned: bool = False
     """Whether integers are taken as unsigned, and given back signless."""
+    tensors: bool = False
+    """Whether constants are written as tensors: the helper asks for their dtype."""
 
 
 def _infix(symbol: str, binds: int, unsigned: bool = False) -> Spelling:
@@ -32,7 +34,7 @@ def _call(function: str) -> Spelling:
 
 def _helper(name: str, operands: int = 1) -> Spelling:
     args = ", ".join(f"{{{i}}}" for i in range(operands))
-    return Spelling(f"{name}({args})", ATOM, name)
+    return Spelling(f"{name}({args})", ATOM, name, tensors=operands > 1 and "nan" not in name)
 
 
 SPELLINGS: dict[str, Spelling] = {
@@ -286,7 +288,7 @@ def atanh(x):
         '''
 def power(x, y):
     """x to the power y, by way of f64; negative x where y is an integer."""
-    y = tl.zeros_like(x) + y
+    x, y = x + tl.zeros_like(y), y + tl.zeros_like(x)
     whole = tl.floor(y)
     odd = whole - 2 * tl.floor(whole * 0.5) != 0
     size = tl.exp2(y.to(tl.float64) * tl.log2(tl.abs(x).to(tl.float64))).to(x.dtype)
