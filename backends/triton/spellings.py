@@ -288,7 +288,6 @@ def atanh(x):
         '''
 def power(x, y):
     """x to the power y, by way of f64; negative x where y is an integer."""
-    x, y = x + tl.zeros_like(y), y + tl.zeros_like(x)
     whole = tl.floor(y)
     odd = whole - 2 * tl.floor(whole * 0.5) != 0
     size = tl.exp2(y.to(tl.float64) * tl.log2(tl.abs(x).to(tl.float64))).to(x.dtype)
