@@ -23,27 +23,30 @@ def _mentions(importers: Mapping[Any, Any]) -> set[str]:
 def op_table() -> str:
     """One line an op: its name, who produces it, who runs it, and what it is."""
     from aicc.backends.numpy.table import implements
+    from aicc.backends.triton.library import LIBRARY
     from aicc.frontends import onnx as onnx_frontend
     from aicc.frontends import torch as torch_frontend
+    from aicc.passes.lower_to_tile import has_kernel
 
     rows = {key: entries[0].importer for key, entries in onnx_frontend.IMPORTERS.items()}
     from_onnx = _mentions(rows)
     from_torch = _mentions(torch_frontend.IMPORTERS)
-    lines = [f"{'op':24} {'onnx':5} {'torch':5} {'numpy':5} {'parts':5}  what"]
+    lines = [f"{'op':24} {'onnx':5} {'torch':5} {'numpy':5} {'triton':6} {'parts':5}  what"]
     for name, cls in sorted(OPS.items()):
         marks = (
             cls.__name__ in from_onnx,
             cls.__name__ in from_torch,
             implements(cls),
-            cls in DECOMPOSITIONS,
         )
         cells = " ".join(f"{'yes' if m else '-':5}" for m in marks)
+        triton = "yes" if has_kernel(cls) else "torch" if cls in LIBRARY else "-"
+        cells += f" {triton:6} {'yes' if cls in DECOMPOSITIONS else '-':5}"
         first = (cls.__doc__ or "").strip().splitlines()[0]
         lines.append(f"{name.removeprefix('graph.'):24} {cells}  {first}")
     lines.append("")
     lines.append(
         f"{len(OPS)} ops; {len(onnx_frontend.IMPORTERS)} ONNX operators and "
         f"{len(torch_frontend.IMPORTERS)} aten operators have importers. "
-        "'parts': has a decomposition into other ops."
+        "'triton': a kernel, or a call of torch. 'parts': has a decomposition into other ops."
     )
     return "\n".join(lines)

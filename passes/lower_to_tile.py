@@ -166,6 +166,14 @@ def wrapped(op: GraphOp) -> Fused:
     return fused
 
 
+def has_kernel(op: type[GraphOp]) -> bool:
+    """Whether the op is lowered to tiles, alone or inside another kernel."""
+    if op in DECOMPOSITIONS or op in (graph.Iota, graph.Constant):
+        return True
+    tables = (scalars.RULES, reductions.RULES, MOVES, CONTRACTIONS, ALONE)
+    return any(op in table for table in tables)
+
+
 def fused_ops(module: ModuleOp) -> list[tuple[FuncOp, Fused]]:
     """The kernels of each function."""
     return [(f, o) for f in functions(module).values() for o in f.walk() if isinstance(o, Fused)]

@@ -199,6 +199,15 @@ class KernelPrinter:
             return text.text
         return f"tl.broadcast_to({text.text}, {self.shape(shape)})"
 
+    def spread(self, value: SSAValue, shape: Sequence[Dim]) -> str:
+        """A value as a tensor of the shape that Triton would broadcast it to."""
+        text = self.operand(value)
+        if literal(value):
+            return self.full(_full_of(value), shape)
+        if text.shape == tuple(shape):
+            return text.text
+        return f"tl.broadcast_to({text.text}, {self.shape(shape)})"
+
     def full(self, op: tile.Full, shape: Sequence[Dim]) -> str:
         element = self.element(tile_element(op.result.type))
         return f"tl.full({self.shape(shape)}, {number(op)}, {element})"
@@ -244,10 +253,7 @@ class KernelPrinter:
             for i, t in enumerate(operands)
         ]
         if spelling.helper and (spelling.tensors or all(map(literal, op.operands))):
-            parts = [
-                self.full(_full_of(v), ()) if literal(v) else p
-                for v, p in zip(op.operands, parts, strict=True)
-            ]
+            parts = [self.spread(v, shape) for v in op.operands]
         made = spelling.template.format(*parts)
         if op.name == "arith.addi" and re.fullmatch(r"\(-\d+\)", parts[1]):
             made = f"{parts[0]} - {parts[1].strip('(-)')}"
