@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -451,6 +453,21 @@ def test_source_is_the_same_every_time():
     types = tensor((20, 30), "f32"), tensor((30, 40), "f32")
     sources = {TRITON.load(lowered(module_of(body, *types))).source for _ in range(3)}
     assert len(sources) == 1
+
+
+def test_the_kernel_in_the_readme_is_real():
+    text = """
+    builtin.module {
+      func.func @main(%x : tensor<4x300xf32>, %b : tensor<300xf32>) -> tensor<4x300xf32> {
+        %0 = graph.add %x, %b : (tensor<4x300xf32>, tensor<300xf32>) -> tensor<4x300xf32>
+        %1 = graph.softmax %0 {axis = 1} : tensor<4x300xf32>
+        func.return %1 : tensor<4x300xf32>
+      }
+    }
+    """
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    (shown,) = re.findall(r"```py\n(.*?)```", readme, re.S)
+    assert shown in TRITON.load(lowered(parse_module(text))).source
 
 
 def test_what_has_no_kernel_is_named():
