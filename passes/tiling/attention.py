@@ -208,5 +208,5 @@ class _Attention:
             rows = max(min(rows, next_power(self.queries)), LEAST)
         if isinstance(self.keys, int):
             step = max(min(step, next_power(self.keys)), LEAST)
-        warps = 8 if rows == 128 and self.features > 64 else 4
+        warps = 8 if rows == 128 else 4
         return {"BLOCK_M": rows, "BLOCK_T": step, "num_warps": warps, "num_stages": 2}

@@ -80,6 +80,7 @@ class _Convolution:
             self.dtype,
             acc,
             after,
+            indexed=True,
         )
 
     def taps(self, tracer: n.Tracer, at: list, g: Dim, channel: Dim) -> n.Node:

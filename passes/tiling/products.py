@@ -64,6 +64,8 @@ class Product:
     dtype: DType
     acc: n.Given
     after: n.Node
+    indexed: bool = False
+    """Whether the right operand's address takes divisions: more registers for each element."""
 
     def lower(self) -> tuple[Block, dict]:
         """The kernel's body and its parameters."""
@@ -105,6 +107,10 @@ class _Kernel:
         self.schedule = default_schedule(
             product.dtype, row_extent, column_extent, depth, product_of([a.extent for a in grid])
         )
+        if product.indexed:
+            self.schedule["BLOCK_K"] = min(self.schedule["BLOCK_K"], 32)
+            large = self.schedule["BLOCK_N"] * self.schedule["BLOCK_K"] >= 2048
+            self.schedule["num_warps"] = 8 if large else 4
         block_m, block_n, block_k = (sym(f"BLOCK_{d}") for d in "MNK")
         e = Emitter(2, self.schedule, product.tracer, space.rename)
         results = add_buffers(e, product.op)

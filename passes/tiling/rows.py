@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xdsl.ir import Block, SSAValue
@@ -86,6 +87,8 @@ class RowKernel:
         if reduce_axis is not None:
             reduce_axis.dim = len(tiled)
         rank = len(tiled) + (reduce_axis is not None)
+        blocks = [a.block for a in (*tiled, *([reduce_axis] if reduce_axis else []))]
+        self.schedule["num_warps"] = warps_for(math.prod(self.value(b) for b in blocks))
         e = self.emitter = Emitter(rank, self.schedule, self.tracer, self.space.rename)
         results = add_buffers(e, self.op)
         grid = [ceildiv(a.extent, a.block) for a in rows]
@@ -283,3 +286,8 @@ class RowKernel:
             if other.name in used and other.index is not None and other.dim is not None:
                 tiles.append(tile_shape(other.index.type))
         return broadcast_tiles(*tiles)
+
+
+def warps_for(elements: int) -> int:
+    """Warps for a program over so many elements: eight a thread, or more for the largest tiles."""
+    return min(max(next_power(elements // 256), 1), 16)
