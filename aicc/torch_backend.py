@@ -136,13 +136,19 @@ def runner(imported: ImportedGraph, compiled: aicc.api.CompiledModel) -> Callabl
     """Torch values in, torch values out, in the order that the FX graph has."""
     outputs, mutations = imported.outputs, imported.mutations
     program = compiled._program
+    on_tensors = getattr(program, "on_tensors", None)  # of targets that run on torch's own memory
 
     def run(*args: Any) -> list[Any]:
         device = next((a.device for a in args if isinstance(a, torch.Tensor)), None)
-        arrays = [_array(a) for a in args if a is not None]
-        results = program(*arrays)
+        given = [a for a in args if a is not None]
+        if on_tensors is not None:
+            results = on_tensors(
+                *(a.detach() if isinstance(a, torch.Tensor) else torch.tensor(a) for a in given)
+            )
+        else:
+            results = [to_torch(r) for r in program(*map(_array, given))]
         for position, index in mutations:
-            args[position].detach().copy_(to_torch(results[index]))
+            args[position].detach().copy_(results[index])
         out: list[Any] = []
         for o in outputs:
             if o.kind == "none":
@@ -150,7 +156,7 @@ def runner(imported: ImportedGraph, compiled: aicc.api.CompiledModel) -> Callabl
             elif o.kind == "int":
                 out.append(o.value if o.index < 0 else int(results[o.index]))
             else:
-                t = to_torch(results[o.index])
+                t = results[o.index]
                 out.append(t if device is None or device.type == "cpu" else t.to(device))
         return out
 

@@ -95,11 +95,17 @@ class TritonProgram:
         if len(inputs) != len(self.input_names):
             raise ValueError(f"expected {len(self.input_names)} inputs, got {len(inputs)}")
         device = default_device()
+        return [from_tensor(r) for r in self.on_tensors(*(to_tensor(x, device) for x in inputs))]
+
+    def on_tensors(self, *inputs: Any) -> list[Any]:
+        """The outputs as torch tensors, on the device of the inputs, from torch tensors."""
+        from aicc.backends.triton.tensors import default_device, to_tensor
+
         if self._weights is None:
+            device = default_device()
             arrays = constant_arrays(self._program)
             self._weights = {k: to_tensor(a, device) for k, a in arrays.items()}
-        results = self.module().call(self._weights, *(to_tensor(x, device) for x in inputs))
-        return [from_tensor(r) for r in results]
+        return list(self.module().call(self._weights, *inputs))
 
     def binaries(self, archs: Sequence[str]) -> dict[str, bytes]:
         """Files with every kernel compiled for chips, named ``KERNEL.CHIP.cubin`` or ``.hsaco``.

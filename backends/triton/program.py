@@ -9,7 +9,7 @@ import keyword
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -25,7 +25,14 @@ from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
-from aicc.ir.module import bound_symbols, input_names, main_of, output_names, return_of
+from aicc.ir.module import (
+    bound_symbols,
+    input_names,
+    main_of,
+    output_names,
+    return_of,
+    symbol_arguments,
+)
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
 from aicc.ir.tile.types import bind
@@ -154,16 +161,22 @@ class Program:
             names.append(self.names[arg])
         self.line('"""The outputs, from the inputs and the constants by name."""')
         self.sizes(func)
-        tensors = [
-            n for n, a in zip(names, func.args, strict=True) if isinstance(a.type, TensorType)
-        ]
+        sizes = symbol_arguments(func)
+        tensors = [n for i, n in enumerate(names) if i not in sizes]
         if tensors:
             self.line(f"device = {tensors[0]}.device")
         else:
             self.line('device = next(iter(weights.values())).device if weights else "cpu"')
         for op in func.body.block.ops:
             self.op(op)
-        results = [self.name(v) for v in return_of(func).operands]
+        results, seen = [], set[SSAValue]()
+        for v in return_of(func).operands:
+            root = v
+            while isinstance(root.owner, graph.Reshape):
+                root = root.owner.input
+            shared = isinstance(root.owner, (Block, graph.Constant)) or root in seen
+            seen.add(root)
+            results.append(f"{self.name(v)}.clone()" if shared else self.name(v))
         self.line(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
         return "\n".join([f"def call({', '.join(['weights', *names])}):", *self.lines]) + "\n"
 
