@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aicc.backends.triton.kernels import LAUNCH_OPTIONS, Unprintable, kernel_name, python_name
+from aicc.backends.triton.text import LAUNCH_OPTIONS, Unprintable, kernel_name, python_name
 from aicc.ir import tile
 
 POINTERS: dict[str, str] = {

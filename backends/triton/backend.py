@@ -16,8 +16,8 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
-from aicc.backends.triton.kernels import Unprintable
 from aicc.backends.triton.program import Program, constant_arrays
+from aicc.backends.triton.text import Unprintable
 from aicc.ir import graph
 from aicc.ir.dtypes import f64
 from aicc.ir.interfaces import Evaluator, TargetDescription

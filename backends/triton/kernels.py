@@ -7,10 +7,8 @@ a line and the name of what they are in the model.
 from __future__ import annotations
 
 import keyword
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType, IntegerType
@@ -20,93 +18,36 @@ from aicc.backends.triton.spellings import (
     AND,
     ATOM,
     COMPARE,
-    HELPERS,
     PREDICATES,
     PRODUCT,
     SPELLINGS,
     SUM,
     Spelling,
 )
+from aicc.backends.triton.text import (
+    INDENT,
+    LAUNCH_OPTIONS,
+    RESERVED,
+    Text,
+    Unprintable,
+    bracketed,
+    dim_text,
+    full_of,
+    is_wide,
+    kernel_name,
+    literal,
+    number,
+    product_text,
+    python_name,
+    short,
+    type_name,
+)
 from aicc.ir import tile
-from aicc.ir.dtypes import DType, dtype_of
-from aicc.ir.symbols import Call, Dim
+from aicc.ir.dtypes import dtype_of
+from aicc.ir.symbols import Dim
 from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.types import broadcast_tiles, tile_element, tile_shape
 from aicc.ir.types import format_dims
-
-INDENT = "    "
-
-
-class Unprintable(Exception):
-    """An op or type that Triton has no words for."""
-
-
-@dataclass
-class Text:
-    """An expression, how tightly it binds, and the shape that it really has.
-
-    Triton broadcasts, so a `tile.broadcast` is written only where the shape matters.
-    """
-
-    text: str
-    binds: int = ATOM
-    shape: tuple[Dim, ...] = ()
-
-    def inside(self, binds: int, right: bool = False) -> str:
-        """The text as an operand of something that binds so tightly."""
-        loose = self.binds > binds or (right and self.binds == binds)
-        return f"({self.text})" if loose else self.text
-
-
-TYPES: dict[str, str] = {
-    "i1": "tl.int1",
-    "i8": "tl.int8",
-    "i16": "tl.int16",
-    "i32": "tl.int32",
-    "i64": "tl.int64",
-    "ui8": "tl.uint8",
-    "ui16": "tl.uint16",
-    "ui32": "tl.uint32",
-    "ui64": "tl.uint64",
-    "f16": "tl.float16",
-    "bf16": "tl.bfloat16",
-    "f32": "tl.float32",
-    "f64": "tl.float64",
-    "f8E4M3FN": "tl.float8e4nv",
-    "f8E5M2": "tl.float8e5",
-}
-"""By the names of `aicc.ir.dtypes`."""
-
-RESERVED = {"call", "tl", "triton", "torch", "range", "float", "int", "min", "max", *HELPERS}
-
-
-def type_name(dtype: DType) -> str:
-    if dtype.name not in TYPES:
-        raise Unprintable(f"Triton has no {dtype}")
-    return TYPES[dtype.name]
-
-
-def kernel_name(kernel: tile.Kernel) -> str:
-    """The kernel's name in Python, where some are taken."""
-    name = kernel.sym_name
-    return f"{name}_kernel" if name in RESERVED or keyword.iskeyword(name) else name
-
-
-def short(hint: str | None) -> str | None:
-    """The end of a long name: kernels serve many layers."""
-    if hint is None or len(hint) <= 16:
-        return hint
-    return "_".join(re.split(r"[._]+", hint)[-2:])
-
-
-def is_wide(kernel: tile.Kernel) -> bool:
-    """Whether positions in the kernel's buffers may need 64 bits."""
-    for arg in kernel.body.block.args:
-        assert isinstance(arg.type, tile.BufferType)
-        size = product_of([d for d in arg.type.shape if d is not None])
-        if not isinstance(size, int) or size >= 2**31:
-            return True
-    return False
 
 
 class KernelPrinter:
@@ -203,7 +144,7 @@ class KernelPrinter:
         """A value as a tensor of the shape that Triton would broadcast it to."""
         text = self.operand(value)
         if literal(value):
-            return self.full(_full_of(value), shape)
+            return self.full(full_of(value), shape)
         if text.shape == tuple(shape):
             return text.text
         return f"tl.broadcast_to({text.text}, {self.shape(shape)})"
@@ -292,70 +233,6 @@ class KernelPrinter:
         return Text(text, SUM, broadcast_tiles(*shapes))
 
 
-def dim_text(d: Dim, cdiv: str) -> str:
-    """A size as Python source; ``(a - 1) // b + 1`` is written as a call of `cdiv`."""
-    if isinstance(d, int):
-        return str(d)
-    (monomial, coefficient), *others = d.terms
-    if not others and coefficient == 1 and len(monomial) == 1 and d.constant == 1:
-        (atom,) = monomial
-        if isinstance(atom, Call) and atom.function == "floordiv":
-            a, b = atom.args
-            return f"{cdiv}({dim_text(a + 1, cdiv)}, {dim_text(b, cdiv)})"
-    return d.python(python_name)
-
-
-def python_name(symbol: str) -> str:
-    """A size's name in Python."""
-    name = re.sub(r"\W", "_", symbol)
-    return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name
-
-
-def product_text(dims: Sequence[Dim], cdiv: str) -> str:
-    """A product of sizes, factor by factor."""
-    known = product_of([d for d in dims if isinstance(d, int)])
-    factors = [dim_text(d, cdiv) for d in dims if not isinstance(d, int)]
-    factors = [f if _is_plain(f) else f"({f})" for f in factors]
-    if known != 1 or not factors:
-        factors.insert(0, str(known))
-    return " * ".join(factors)
-
-
-def _is_plain(text: str) -> bool:
-    """A name, a number, or one call."""
-    return (
-        text.isidentifier()
-        or text.isdigit()
-        or (text.startswith(("tl.", "triton.")) and text.endswith(")"))
-    )
-
-
-LAUNCH_OPTIONS = ("num_warps", "num_stages")
-"""Schedule parameters that are Triton's own options of a launch."""
-
-
-def literal(value: SSAValue) -> bool:
-    owner = value.owner
-    while isinstance(owner, tile.Broadcast):
-        owner = owner.input.owner
-    return isinstance(owner, tile.Full)
-
-
-def number(op: tile.Full) -> str:
-    """A constant as Triton source."""
-    value = op.value
-    if isinstance(tile_element(op.result.type), IntegerType):
-        width = tile_element(op.result.type).width.data  # type: ignore[union-attr]
-        if width == 1:
-            return "True" if value else "False"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return 'float("nan")'
-        if math.isinf(value):
-            return 'float("inf")' if value > 0 else 'float("-inf")'
-    return repr(value)
-
-
 # ---------------------------------------------------------------------- ops with their own words
 
 
@@ -368,10 +245,6 @@ def _program_id(p: KernelPrinter, op: tile.ProgramId) -> None:
         size = p.dim(p.kernel.grid[op.axis])
         text = Text(f"{text.inside(PRODUCT)} % {bracketed(size)}", PRODUCT)
     p.define(op.result, text)
-
-
-def bracketed(text: str) -> str:
-    return text if _is_plain(text) and " * " not in text else f"({text})"
 
 
 def _size(p: KernelPrinter, op: tile.Size) -> None:
@@ -502,16 +375,8 @@ def _select(p: KernelPrinter, op: tile.Select) -> None:
     texts = [t.text for t in parts]
     shape = broadcast_tiles(*(t.shape for t in parts))
     if literal(op.true) and literal(op.false):  # or its type would be Triton's choice
-        texts[1] = p.full(_full_of(op.true), ())
+        texts[1] = p.full(full_of(op.true), ())
     p.define(op.result, Text(f"tl.where({', '.join(texts)})", ATOM, shape))
-
-
-def _full_of(value: SSAValue) -> tile.Full:
-    owner = value.owner
-    while isinstance(owner, tile.Broadcast):
-        owner = owner.input.owner
-    assert isinstance(owner, tile.Full)
-    return owner
 
 
 _REDUCE_FLOAT = {"add": "tl.sum", "max": "nan_max", "min": "nan_min", "mul": "product"}

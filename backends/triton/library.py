@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aicc.backends.triton.kernels import Unprintable
+from aicc.backends.triton.text import Unprintable
 from aicc.ir import graph
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type, rank_of, shape_of

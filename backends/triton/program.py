@@ -13,16 +13,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.triton.kernels import (
-    KernelPrinter,
-    Unprintable,
-    dim_text,
-    kernel_name,
-    product_text,
-    python_name,
-)
+from aicc.backends.triton.kernels import KernelPrinter
 from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
+from aicc.backends.triton.text import Unprintable, dim_text, kernel_name, product_text, python_name
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.module import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from aicc.ir.op import GraphOp
+from aicc.ir.tile.memory import Access, Load, Store
 from aicc.ir.tile.ops import (
-    Access,
     ArgReduce,
     Axis,
     Broadcast,
@@ -17,7 +17,6 @@ from aicc.ir.tile.ops import (
     InBounds,
     Kernel,
     Launch,
-    Load,
     ProgramId,
     Reduce,
     RemF,
@@ -25,7 +24,6 @@ from aicc.ir.tile.ops import (
     Return,
     Select,
     Size,
-    Store,
     Transpose,
     sizes_of,
 )
