@@ -82,7 +82,7 @@ class LowerToTile(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
         known: dict[str, str] = {}
-        taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)}
+        taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)} | set(functions(op))
         for func in functions(op).values():
             for lone in [o for o in func.body.block.ops if type(o) in ALONE]:
                 assert isinstance(lone, GraphOp)
