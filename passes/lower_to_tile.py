@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -88,20 +89,21 @@ class LowerToTile(ModulePass):
                 assert isinstance(lone, GraphOp)
                 if None not in [d for r in lone.results for d in shape_of(r)]:
                     wrapped(lone)
-        pending = fused_ops(op)
+        bound = {f: frozenset(bound_symbols(f)) for f in functions(op).values()}
+        pending = deque(fused_ops(op))
         while pending:
-            func, fused = pending.pop(0)
+            func, fused = pending.popleft()
             if not fused.outputs:
                 fused.detach()
                 fused.erase()
                 continue
             try:
                 kernel = lowered(fused)
-                check_sizes(kernel, {*bound_symbols(func), *tile.sizes_of(fused.inputs)})
+                check_sizes(kernel, bound[func] | tile.sizes_of(fused.inputs).keys())
             except Unsupported as e:
                 if remarks is not None:
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
-                pending = [(func, part) for part in split(fused)] + pending
+                pending.extendleft((func, part) for part in reversed(split(fused)))
                 continue
             text = without_names(kernel)
             if text not in known:

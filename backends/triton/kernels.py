@@ -32,6 +32,7 @@ from aicc.backends.triton.text import (
     Unprintable,
     bracketed,
     dim_text,
+    fresh_name,
     full_of,
     is_wide,
     kernel_name,
@@ -96,14 +97,7 @@ class KernelPrinter:
         self.lines.append(INDENT * self.depth + text if text else "")
 
     def fresh(self, hint: str | None) -> str:
-        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
-        if not base or base[0].isdigit():
-            base = f"v{base}"
-        name, i = base, 1
-        while name in self.taken:
-            name, i = f"{base}_{i}", i + 1
-        self.taken.add(name)
-        return name
+        return fresh_name(hint, self.taken)
 
     def define(self, value: SSAValue, text: Text) -> None:
         """Give a value its expression: in place where it is short and used once, else a line."""
@@ -130,21 +124,13 @@ class KernelPrinter:
 
     def tensor(self, value: SSAValue) -> str:
         """A value where its shape matters: written out as wide as its type says."""
-        text, shape = self.operand(value), tile_shape(value.type)
-        owner = value.owner
-        while isinstance(owner, tile.Broadcast):
-            owner = owner.input.owner
-        if isinstance(owner, tile.Full):
-            return self.full(owner, shape)
-        if text.shape == shape:
-            return text.text
-        return f"tl.broadcast_to({text.text}, {self.shape(shape)})"
+        return self.spread(value, tile_shape(value.type))
 
     def spread(self, value: SSAValue, shape: Sequence[Dim]) -> str:
         """A value as a tensor of the shape that Triton would broadcast it to."""
         text = self.operand(value)
-        if literal(value):
-            return self.full(full_of(value), shape)
+        if (constant := full_of(value)) is not None:
+            return self.full(constant, shape)
         if text.shape == tuple(shape):
             return text.text
         return f"tl.broadcast_to({text.text}, {self.shape(shape)})"
@@ -222,9 +208,7 @@ class KernelPrinter:
             if stride == 1:
                 parts.append(index.inside(SUM, right=True))
             else:
-                by = self.dim(stride)
-                by = by if by.isidentifier() or by.isdigit() else f"({by})"
-                parts.append(f"{index.inside(PRODUCT)} * {by}")
+                parts.append(f"{index.inside(PRODUCT)} * {bracketed(self.dim(stride))}")
         text, offset = " + ".join(parts), op.offset[0]
         if isinstance(offset, int) and offset < 0:
             text += f" - {-offset}"
@@ -374,8 +358,9 @@ def _select(p: KernelPrinter, op: tile.Select) -> None:
     parts = [p.operand(v) for v in op.operands]
     texts = [t.text for t in parts]
     shape = broadcast_tiles(*(t.shape for t in parts))
-    if literal(op.true) and literal(op.false):  # or its type would be Triton's choice
-        texts[1] = p.full(full_of(op.true), ())
+    true = full_of(op.true)
+    if true is not None and literal(op.false):  # or its type would be Triton's choice
+        texts[1] = p.full(true, ())
     p.define(op.result, Text(f"tl.where({', '.join(texts)})", ATOM, shape))
 
 

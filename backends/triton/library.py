@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aicc.backends.triton.text import Unprintable
+from aicc.backends.triton.text import Unprintable, torch_name
 from aicc.ir import graph
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type, rank_of, shape_of
@@ -21,10 +21,7 @@ Row = Callable[[Any, Any], None]
 
 
 def torch_dtype(value: Any) -> str:
-    dtype = element_type(value)
-    if dtype.torch is None:
-        raise Unprintable(f"torch has no {dtype}")
-    return f"torch.{dtype.torch}"
+    return torch_name(element_type(value))
 
 
 def _reshape(p: Program, op: graph.Reshape) -> None:

@@ -16,7 +16,15 @@ from xdsl.ir import Block, Operation, SSAValue
 from aicc.backends.triton.kernels import KernelPrinter
 from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
-from aicc.backends.triton.text import Unprintable, dim_text, kernel_name, product_text, python_name
+from aicc.backends.triton.text import (
+    Unprintable,
+    dim_text,
+    fresh_name,
+    kernel_name,
+    product_text,
+    python_name,
+    torch_name,
+)
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.module import (
@@ -113,9 +121,7 @@ class Program:
         rows = []
         for name, attr in self.constants.items():
             dtype, shape = element_type(attr.type), shape_of(attr.type)
-            if dtype.torch is None:
-                raise Unprintable(f"torch has no {dtype}")
-            rows.append(f"    {name!r}: (torch.{dtype.torch}, {self.shape(shape)}),\n")
+            rows.append(f"    {name!r}: ({torch_name(dtype)}, {self.shape(shape)}),\n")
         return f"WEIGHTS = {{\n{''.join(rows)}}}\n" if rows else "WEIGHTS = {}\n"
 
     # ------------------------------------------------------------------ the host function
@@ -124,14 +130,7 @@ class Program:
         self.lines.append("    " * self.depth + text)
 
     def fresh(self, hint: str | None) -> str:
-        base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
-        if not base or base[0].isdigit():
-            base = f"v{base}"
-        name, i = base, 1
-        while name in self.taken:
-            name, i = f"{base}_{i}", i + 1
-        self.taken.add(name)
-        return name
+        return fresh_name(hint, self.taken)
 
     def name(self, value: SSAValue) -> str:
         if value not in self.names:
@@ -271,7 +270,7 @@ class Program:
             self.line(f"{self.name(result)} = {value}")
         for result, scan in zip(op.outputs[len(state) :], scans, strict=True):
             shape = self.shape([d if isinstance(d, int) else 0 for d in shape_of(result)][1:])
-            dtype = f"torch.{element_type(result).torch}"
+            dtype = torch_name(element_type(result))
             none = f"torch.empty((0, *{shape}), dtype={dtype}, device=device)"
             self.line(f"{self.name(result)} = torch.stack({scan}) if {scan} else {none}")
 
@@ -286,12 +285,8 @@ class Program:
 
     def empty(self, value: SSAValue) -> str:
         """A new tensor for a result."""
-        dtype = element_type(value)
-        if dtype.torch is None:
-            raise Unprintable(f"torch has no {dtype}")
-        return (
-            f"torch.empty({self.shape(shape_of(value))}, dtype=torch.{dtype.torch}, device=device)"
-        )
+        shape, dtype = self.shape(shape_of(value)), torch_name(element_type(value))
+        return f"torch.empty({shape}, dtype={dtype}, device=device)"
 
     def launch(self, op: tile.Launch) -> None:
         kernel = self.kernels[op.kernel]

@@ -136,11 +136,16 @@ LAUNCH_OPTIONS = ("num_warps", "num_stages")
 """Schedule parameters that are Triton's own options of a launch."""
 
 
-def literal(value: SSAValue) -> bool:
+def full_of(value: SSAValue) -> tile.Full | None:
+    """The constant that a value is, broadcast or not; None if it is none."""
     owner = value.owner
     while isinstance(owner, tile.Broadcast):
         owner = owner.input.owner
-    return isinstance(owner, tile.Full)
+    return owner if isinstance(owner, tile.Full) else None
+
+
+def literal(value: SSAValue) -> bool:
+    return full_of(value) is not None
 
 
 def number(op: tile.Full) -> str:
@@ -162,9 +167,20 @@ def bracketed(text: str) -> str:
     return text if _is_plain(text) and " * " not in text else f"({text})"
 
 
-def full_of(value: SSAValue) -> tile.Full:
-    owner = value.owner
-    while isinstance(owner, tile.Broadcast):
-        owner = owner.input.owner
-    assert isinstance(owner, tile.Full)
-    return owner
+def fresh_name(hint: str | None, taken: set[str]) -> str:
+    """A Python name like the hint that isn't taken; it is then."""
+    base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
+    if not base or base[0].isdigit():
+        base = f"v{base}"
+    name, i = base, 1
+    while name in taken:
+        name, i = f"{base}_{i}", i + 1
+    taken.add(name)
+    return name
+
+
+def torch_name(dtype: DType) -> str:
+    """The dtype in torch; raises Unprintable where torch has none."""
+    if dtype.torch is None:
+        raise Unprintable(f"torch has no {dtype}")
+    return f"torch.{dtype.torch}"

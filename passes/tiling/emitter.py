@@ -71,6 +71,7 @@ class Emitter:
         self.axes: dict[str, AxisVar] = {}
         self.scopes = [Scope(Block())]
         self.depths: dict[SSAValue, int] = {}
+        self.scalars = Scalars(self.insert)
         self.arguments: dict[BlockArgument, SSAValue] = {}
         self.loops: list[tuple[list[SSAValue], list[SSAValue], Block]] = []
 
@@ -90,10 +91,6 @@ class Emitter:
 
     def depth_of(self, value: SSAValue) -> int:
         return self.depths.get(value, 0)
-
-    @property
-    def scalars(self) -> Scalars:
-        return Scalars(self.insert)
 
     def known(self, key: object) -> SSAValue | None:
         for scope in reversed(self.scopes):

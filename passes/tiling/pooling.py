@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from xdsl.ir import Block
 
 from aicc.ir import graph
@@ -80,10 +82,7 @@ class _Pool:
                     inside.append(size - 1 - place)
         one = n.Literal(self.dtype, n.NONE, 1)
         if not inside:
-            taps = 1
-            for k in pool.kernel_shape:
-                taps *= k
-            return n.Literal(self.dtype, n.NONE, taps)
+            return n.Literal(self.dtype, n.NONE, math.prod(pool.kernel_shape))
         return self.reduced(self.choose(inside, one, 0))
 
     def choose(self, inside: list[Dim], value: n.Node, outside: int | float) -> n.Node:

@@ -105,12 +105,8 @@ class _Kernel:
         left, depth = flattened(space, "ka", KA)
         right, _ = flattened(space, "kb", KB)
         self.schedule = default_schedule(
-            product.dtype, row_extent, column_extent, depth, product_of([a.extent for a in grid])
+            product, row_extent, column_extent, depth, product_of([a.extent for a in grid])
         )
-        if product.indexed:
-            self.schedule["BLOCK_K"] = min(self.schedule["BLOCK_K"], 32)
-            large = self.schedule["BLOCK_N"] * self.schedule["BLOCK_K"] >= 2048
-            self.schedule["num_warps"] = 8 if large else 4
         block_m, block_n, block_k = (sym(f"BLOCK_{d}") for d in "MNK")
         e = Emitter(2, self.schedule, product.tracer, space.rename)
         results = add_buffers(e, product.op)
@@ -172,9 +168,9 @@ def accumulator(dtype: DType) -> Attribute:
     return IntegerType(32) if dtype.is_integer else Float32Type()
 
 
-def default_schedule(dtype: DType, m: Dim, n_: Dim, k: Dim, batch: Dim) -> dict[str, int]:
+def default_schedule(product: Product, m: Dim, n_: Dim, k: Dim, batch: Dim) -> dict[str, int]:
     """Blocks for a product of the given size: large where there is work for a whole chip."""
-    block_m, block_n, block_k = (128, 128, 64) if dtype.bits <= 16 else (64, 64, 32)
+    block_m, block_n, block_k = (128, 128, 64) if product.dtype.bits <= 16 else (64, 64, 32)
     block_m, block_n = _clipped(m, block_m), _clipped(n_, block_n)
     if isinstance(m, int) and isinstance(n_, int) and isinstance(batch, int):
         while (
@@ -184,12 +180,15 @@ def default_schedule(dtype: DType, m: Dim, n_: Dim, k: Dim, batch: Dim) -> dict[
                 block_m //= 2
             else:
                 block_n //= 2
+    block_m, block_n = max(block_m, LEAST), max(block_n, LEAST)
+    block_k = _clipped(k, 32 if product.indexed else block_k)
+    large = block_n * block_k >= 2048 if product.indexed else block_m * block_n >= 128 * 128
     return {
-        "BLOCK_M": max(block_m, LEAST),
-        "BLOCK_N": max(block_n, LEAST),
-        "BLOCK_K": _clipped(k, block_k),
+        "BLOCK_M": block_m,
+        "BLOCK_N": block_n,
+        "BLOCK_K": block_k,
         "GROUP_M": 8,
-        "num_warps": 8 if block_m * block_n >= 128 * 128 else 4,
+        "num_warps": 8 if large else 4,
         "num_stages": 3,
     }
 
