@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import harness
 import torch
 import torch.nn.functional as F
 
@@ -25,11 +26,7 @@ Case = tuple[str, Callable[..., Any], tuple[torch.Tensor, ...], float, str]
 def seconds(run: Callable[[], Any], flush: torch.Tensor | None) -> float:
     """One run, by CUDA events, the L2 cache emptied before; by the clock on a CPU."""
     if flush is None:
-        import time
-
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
+        return harness.timed(run)
     flush.zero_()
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     first.record()
@@ -144,8 +141,6 @@ def main() -> None:
     failed = [n for n, row in results.items() if "error" in row.get("aicc", {})]
     if smoke:
         raise SystemExit(f"failed: {failed}" if failed else 0)
-    import harness
-
     harness.write("gpu", gpu={"device": torch.cuda.get_device_name(), "kernels": results})
 
 

@@ -12,27 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aicc.backends.triton.text import LAUNCH_OPTIONS, Unprintable, kernel_name, python_name
+from aicc.backends.triton.text import LAUNCH_OPTIONS, kernel_name, pointer_name, python_name
 from aicc.ir import tile
-
-POINTERS: dict[str, str] = {
-    "i1": "*i1",
-    "i8": "*i8",
-    "i16": "*i16",
-    "i32": "*i32",
-    "i64": "*i64",
-    "ui8": "*u8",
-    "ui16": "*u16",
-    "ui32": "*u32",
-    "ui64": "*u64",
-    "f16": "*fp16",
-    "bf16": "*bf16",
-    "f32": "*fp32",
-    "f64": "*fp64",
-    "f8E4M3FN": "*fp8e4nv",
-    "f8E5M2": "*fp8e5",
-}
-"""Triton's names of pointer types, by the names of `aicc.ir.dtypes`."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +87,7 @@ def compile_kernel(module: ModuleType, kernel: tile.Kernel, arch: str) -> Binary
     constants = {k: v for k, v in kernel.schedule.items() if k not in LAUNCH_OPTIONS}
     for i, (name, arg) in enumerate(zip(names, kernel.body.block.args, strict=False)):
         assert isinstance(arg.type, tile.BufferType)
-        if arg.type.dtype.name not in POINTERS:
-            raise Unprintable(f"Triton has no {arg.type.dtype}")
-        signature[name] = POINTERS[arg.type.dtype.name]
+        signature[name] = pointer_name(arg.type.dtype)
         attrs[(i,)] = [["tt.divisibility", 16]]
     for name in map(python_name, kernel.sizes):
         signature[name] = "i64"

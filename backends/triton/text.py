@@ -42,30 +42,40 @@ class Text:
         return f"({self.text})" if loose else self.text
 
 
-TYPES: dict[str, str] = {
-    "i1": "tl.int1",
-    "i8": "tl.int8",
-    "i16": "tl.int16",
-    "i32": "tl.int32",
-    "i64": "tl.int64",
-    "ui8": "tl.uint8",
-    "ui16": "tl.uint16",
-    "ui32": "tl.uint32",
-    "ui64": "tl.uint64",
-    "f16": "tl.float16",
-    "bf16": "tl.bfloat16",
-    "f32": "tl.float32",
-    "f64": "tl.float64",
-    "f8E4M3FN": "tl.float8e4nv",
-    "f8E5M2": "tl.float8e5",
+TYPES: dict[str, tuple[str, str]] = {
+    "i1": ("tl.int1", "i1"),
+    "i8": ("tl.int8", "i8"),
+    "i16": ("tl.int16", "i16"),
+    "i32": ("tl.int32", "i32"),
+    "i64": ("tl.int64", "i64"),
+    "ui8": ("tl.uint8", "u8"),
+    "ui16": ("tl.uint16", "u16"),
+    "ui32": ("tl.uint32", "u32"),
+    "ui64": ("tl.uint64", "u64"),
+    "f16": ("tl.float16", "fp16"),
+    "bf16": ("tl.bfloat16", "bf16"),
+    "f32": ("tl.float32", "fp32"),
+    "f64": ("tl.float64", "fp64"),
+    "f8E4M3FN": ("tl.float8e4nv", "fp8e4nv"),
+    "f8E5M2": ("tl.float8e5", "fp8e5"),
 }
-"""By the names of `aicc.ir.dtypes`."""
+"""In source and in signatures, by the names of `aicc.ir.dtypes`."""
 
 
 RESERVED = {"call", "tl", "triton", "torch", "range", "float", "int", "min", "max", *HELPERS}
 
 
 def type_name(dtype: DType) -> str:
+    """The dtype in Triton source."""
+    return _names_of(dtype)[0]
+
+
+def pointer_name(dtype: DType) -> str:
+    """A pointer to the dtype in a kernel's signature."""
+    return f"*{_names_of(dtype)[1]}"
+
+
+def _names_of(dtype: DType) -> tuple[str, str]:
     if dtype.name not in TYPES:
         raise Unprintable(f"Triton has no {dtype}")
     return TYPES[dtype.name]

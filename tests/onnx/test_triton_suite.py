@@ -6,11 +6,12 @@ default run takes a slice of them.
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import pytest
 
-import aicc
 from tests.backends.triton.interpreter import mend
-from tests.onnx.test_backend_suite import NAMES, Rep, Runner, cases, flat, load_case
+from tests.onnx.test_backend_suite import NAMES, Rep, cases, check
 
 TYPES = "torch has no tensors of 4- and 2-bit types, nor of f8E8M0FNU"
 NO_KERNEL = "no kernel and no library call for the op yet"
@@ -62,25 +63,16 @@ SAMPLE_EVERY = 40
 
 
 def excluded(name: str) -> bool:
-    from fnmatch import fnmatchcase
-
     return any(fnmatchcase(name, pattern) for pattern in EXCLUDED)
 
 
 class TritonRep(Rep):
-    def run(self, inputs, **kwargs):
-        if self.compiled is None:
-            self.compiled = aicc.compile(self.model, list(inputs), target="triton")
-        return super().run(inputs, **kwargs)
+    target = "triton"
 
 
-def check(name: str) -> None:
+@pytest.fixture(autouse=True)
+def mended_interpreter():
     mend()
-    case = cases()[name]
-    model, sets = load_case(case)
-    for inputs, outputs in sets:
-        got = TritonRep(model).run(inputs)
-        Runner.assert_similar_outputs(flat(outputs), flat(got), rtol=case.rtol, atol=case.atol)
 
 
 NODES = [n for n in NAMES if cases()[n].kind == "node" and not excluded(n)]
@@ -88,17 +80,15 @@ NODES = [n for n in NAMES if cases()[n].kind == "node" and not excluded(n)]
 
 @pytest.mark.parametrize("name", NODES[::SAMPLE_EVERY])
 def test_sample(name):
-    check(name)
+    check(name, TritonRep)
 
 
 @pytest.mark.triton_suite
 @pytest.mark.parametrize("name", NODES)
 def test_node(name):
-    check(name)
+    check(name, TritonRep)
 
 
 def test_every_pattern_excludes_something():
-    from fnmatch import fnmatchcase
-
     for pattern in EXCLUDED:
         assert any(fnmatchcase(n, pattern) for n in cases()), pattern

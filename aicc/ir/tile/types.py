@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, IntegerType, TensorType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerType, TensorType
 from xdsl.ir import Attribute, Data, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
@@ -156,8 +156,3 @@ def bind(dim: Dim, values: Mapping[str, int]) -> Dim:
     if dim.symbols() <= values.keys():
         return evaluate(dim, values)
     return dim.substitute({k: v for k, v in values.items() if k in dim.symbols()})
-
-
-def int_attr(value: Attribute) -> int:
-    assert isinstance(value, IntegerAttr)
-    return value.value.data
