@@ -83,7 +83,7 @@ class CompiledModel:
         torch_like = any(type(a).__module__.startswith("torch") for a in arrays)
         results = self.run([to_numpy(a) for a in arrays])
         if torch_like:
-            from aicc.interop import to_torch
+            from aicc.backends.interop import to_torch
 
             results = [to_torch(r) for r in results]
         return results[0] if len(results) == 1 else tuple(results)
@@ -182,7 +182,7 @@ def to_numpy(value: Any) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
     if type(value).__module__.startswith("torch"):
-        from aicc.interop import from_torch
+        from aicc.backends.interop import from_torch
 
         return from_torch(value)
     return np.asarray(value)

@@ -23,6 +23,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.fx import GraphModule
 
 import aicc.api
+from aicc.backends.interop import from_torch, to_torch
 from aicc.errors import CompileError, InputError
 from aicc.frontends.torch import (
     FxImporter,
@@ -30,7 +31,6 @@ from aicc.frontends.torch import (
     TorchImportError,
     decomposition_table,
 )
-from aicc.interop import from_torch, to_torch
 from aicc.ir.asm import print_module
 from aicc.targets import DEFAULT_TARGET
 

@@ -90,12 +90,13 @@ class TritonProgram:
         self._weights: dict[str, Any] | None = None
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        from aicc.backends.triton.tensors import default_device, from_tensor, to_tensor
+        from aicc.backends.interop import from_torch
+        from aicc.backends.triton.tensors import default_device, to_tensor
 
         if len(inputs) != len(self.input_names):
             raise ValueError(f"expected {len(self.input_names)} inputs, got {len(inputs)}")
         device = default_device()
-        return [from_tensor(r) for r in self.on_tensors(*(to_tensor(x, device) for x in inputs))]
+        return [from_torch(r) for r in self.on_tensors(*(to_tensor(x, device) for x in inputs))]
 
     def on_tensors(self, *inputs: Any) -> list[Any]:
         """The outputs as torch tensors, on the device of the inputs, from torch tensors."""

@@ -9,7 +9,8 @@ import warnings
 import numpy as np
 import torch
 
-from aicc.ir.dtypes import dtype_from_torch, dtype_of
+from aicc.backends.interop import to_torch
+from aicc.ir.dtypes import dtype_of
 
 
 def default_device() -> str:
@@ -39,25 +40,8 @@ def interpreted() -> bool:
 
 
 def to_tensor(x: np.ndarray, device: str) -> torch.Tensor:
-    row = dtype_of(x.dtype)
-    if not x.flags.writeable or any(s < 0 for s in x.strides):
-        x = x.copy()
+    """An array on a device; raises ValueError where torch has no such dtype."""
     try:
-        tensor = torch.from_numpy(x)
+        return to_torch(x).to(device)
     except TypeError:
-        if row.torch is None:
-            raise ValueError(f"torch has no {row}") from None
-        carrier = {1: np.uint8, 2: np.int16}[x.dtype.itemsize]
-        tensor = torch.from_numpy(x.view(carrier)).view(getattr(torch, row.torch))
-    return tensor.to(device)
-
-
-def from_tensor(t: torch.Tensor) -> np.ndarray:
-    t = t.detach().cpu()
-    try:
-        return t.numpy()
-    except TypeError:
-        row = dtype_from_torch(str(t.dtype).removeprefix("torch."))
-        assert row is not None
-        carrier = {1: torch.uint8, 2: torch.int16}[row.np.itemsize]
-        return t.view(carrier).numpy().view(row.np)
+        raise ValueError(f"torch has no {dtype_of(x.dtype)}") from None
