@@ -7,7 +7,7 @@ at its own place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import TensorType
@@ -31,7 +31,7 @@ from aicc.ir.graph.reduce import reduced_shape
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, evaluate
-from aicc.ir.types import Shape, numel, shape_of
+from aicc.ir.types import Shape, element_type, numel, shape_of
 
 TYPICAL_DIM = 64
 """What a symbolic dim counts as where costs are compared."""
@@ -278,17 +278,30 @@ PARTIAL = (Gather, Slice)
 """Ops that read only some elements of their first operand."""
 
 
-def moved_bytes(op: GraphOp) -> int:
-    """Bytes that a kernel reads and writes, each element once, symbols being `TYPICAL_DIM`."""
-    total = sum(bytes_of(r) for r in op.results)
+def moved_bytes(op: GraphOp) -> Dim:
+    """Bytes that a kernel reads and writes, each element once."""
+    total = sum_of(exact_bytes(r) for r in op.results)
     inside = op.body.block.args if isinstance(op, Fused) else op.operands
     for value, inner in dict(zip(op.operands, inside, strict=True)).items():
         readers = [u for u in inner.uses if isinstance(op, Fused) or u.operation is op]
-        parts = [
-            bytes_of(u.operation.results[0])
+        parts = sum_of(
+            exact_bytes(u.operation.results[0])
             if isinstance(u.operation, PARTIAL) and u.index == 0
-            else bytes_of(value)
+            else exact_bytes(value)
             for u in readers
-        ]
-        total += min(sum(parts), bytes_of(value))
+        )
+        total = total + min(parts, exact_bytes(value), key=lambda d: size_of((d,)))
+    return total
+
+
+def exact_bytes(value: SSAValue) -> Dim:
+    """A tensor's size in bytes, 0 where a dim is unknown."""
+    count = numel(shape_of(value))
+    return 0 if count is None else count * max(element_type(value).bits // 8, 1)
+
+
+def sum_of(dims: Iterable[Dim]) -> Dim:
+    total: Dim = 0
+    for d in dims:
+        total = total + d
     return total

@@ -21,11 +21,9 @@ from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import bound_symbols, functions
 from aicc.ir.op import GraphOp
-from aicc.ir.symbols import Dim
-from aicc.ir.symbols import product as product_of
-from aicc.ir.types import element_type, shape_of, symbols_of
+from aicc.ir.types import shape_of, symbols_of
 from aicc.passes.decompose import decomposed
-from aicc.passes.fusion_groups import is_literal
+from aicc.passes.fusion_groups import is_literal, moved_bytes, sum_of
 from aicc.passes.tiling import reductions, scalars
 from aicc.passes.tiling.attention import lower_attention
 from aicc.passes.tiling.convolution import lower_conv
@@ -205,8 +203,8 @@ def lowered(fused: Fused) -> tile.Kernel:
         block, params = ALONE[type(alone[0])](fused, alone[0])
     else:
         block, params = LOWERINGS[fused.role](fused)
-    params.setdefault("work", [_work(fused)])
-    params.setdefault("moved", [_moved(fused)])
+    params.setdefault("work", [sum_of(o.flops() for o in fused.ops() if isinstance(o, GraphOp))])
+    params.setdefault("moved", [moved_bytes(fused)])
     kernel = tile.Kernel.make(
         regions=[Region(block)],
         result_types=[],
@@ -237,22 +235,6 @@ def without_names(kernel: tile.Kernel) -> str:
         for value in values:
             value.name_hint = None
     return print_module(copy, locations=False)
-
-
-def _work(fused: Fused) -> Dim:
-    total: Dim = 0
-    for op in fused.ops():
-        if isinstance(op, GraphOp):
-            total = total + op.flops()
-    return total
-
-
-def _moved(fused: Fused) -> Dim:
-    total: Dim = 0
-    for v in (*fused.inputs, *fused.outputs):
-        size = product_of([d for d in shape_of(v) if d is not None])
-        total = total + size * max(element_type(v).bits // 8, 1)
-    return total
 
 
 def _fresh(label: str, taken: set[str]) -> str:

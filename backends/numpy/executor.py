@@ -8,7 +8,6 @@ The source is kept (`Executable.source`) and reads like the IR.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.numpy.runtime import RunError, as_ints, check_argument, run_loop, truth
 from aicc.backends.numpy.table import MAY_ALIAS, bind
-from aicc.backends.numpy.tiles import launch_kernel
+from aicc.backends.numpy.tiles import KernelRunner
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.module import (
@@ -106,6 +105,7 @@ class _Emitter:
         self.owned_outputs = owned_outputs
         self.counter = 0
         self.kernels: dict[str, tile.Kernel] = {}
+        self.runners: dict[tile.Kernel, str] = {}
 
     def line(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
@@ -206,11 +206,13 @@ class _Emitter:
         ends: Callable[[Operation, int], None],
         kept: Sequence[SSAValue] = (),
     ) -> None:
-        """Write a block's ops; `kept` values live on after it."""
+        """Write a block's ops; `kept` values live on after it, sizes read off tensors don't."""
         last_uses = last_uses_of(block)
+        known = dict(self.symbols)
         for op in block.ops:
             if isinstance(op, (ReturnOp, graph.Yield)):
                 ends(op, depth)
+                self.symbols = known
                 return
             first = len(self.lines) + 1
             self.op(op, depth)
@@ -329,9 +331,11 @@ class _Emitter:
             dtype = self.bind_global("dtype", dtype_of(out.type.element_type).np)  # type: ignore
             specs.append(f"(({dims}{',' if dims else ''}), {dtype})")
         sizes = ", ".join(f"{s!r}: {self.dim(sym(s))}" for s in kernel.sizes)
-        run = self.bind_global(_identifier(op.kernel) + "_", partial(launch_kernel, kernel))
+        if kernel not in self.runners:
+            name = _identifier(op.kernel) + "_"
+            self.runners[kernel] = self.bind_global(name, KernelRunner(kernel).launch)
         args = ", ".join(self.name(v) for v in op.inputs)
-        call = f"{run}([{args}], [{', '.join(specs)}], {{{sizes}}})"
+        call = f"{self.runners[kernel]}([{args}], [{', '.join(specs)}], {{{sizes}}})"
         self.assign(op, call, depth, always_tuple=True)
 
     def loop(self, op: graph.Loop, depth: int) -> None:

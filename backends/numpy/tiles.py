@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation
 
 from aicc.backends.numpy.kernels import elementwise as ew
 from aicc.backends.numpy.kernels.cast import cast
@@ -25,44 +25,66 @@ from aicc.ir.dtypes import dtype_of
 from aicc.ir.symbols import Dim, evaluate
 from aicc.ir.tile.types import tile_element, tile_shape
 
-Env = dict[SSAValue, Any]
+PROGRAM = "program"
+"""Where in an environment the program's place in the grid stands."""
+
+Env = dict[Any, Any]
+"""What values are: of each SSA value, and of `PROGRAM`."""
+
 Step = Callable[[Env], None]
+
+
+class KernelRunner:
+    """Runs a kernel; what its ops do is looked up once for each set of sizes."""
+
+    def __init__(self, kernel: tile.Kernel):
+        self.kernel = kernel
+        self.bound: dict[tuple[int, ...], tuple[list[tuple[int, ...]], list[Step]]] = {}
+
+    def run(self, buffers: Sequence[np.ndarray], sizes: Mapping[str, int]) -> None:
+        """Run every program of the grid, in order, on C-contiguous buffers.
+
+        `sizes` gives the kernel's symbols. Outputs are written in place.
+        """
+        key = tuple(sizes[s] for s in self.kernel.sizes)
+        if key not in self.bound:
+            self.bound[key] = self.bind(sizes)
+        programs, steps = self.bound[key]
+        env: Env = {}
+        for arg, array in zip(self.kernel.body.block.args, buffers, strict=True):
+            if not array.flags.c_contiguous:
+                raise RunError(f"{self.kernel.sym_name}: a buffer isn't contiguous")
+            flat = array.reshape(-1)
+            kind = flat.dtype
+            env[arg] = flat.view(f"i{kind.itemsize}") if kind.kind == "u" else flat
+        with np.errstate(all="ignore"):
+            for env[PROGRAM] in programs:
+                for step in steps:
+                    step(env)
+
+    def bind(self, sizes: Mapping[str, int]) -> tuple[list[tuple[int, ...]], list[Step]]:
+        """The points of the grid, and the calls that the body is."""
+        runner = _Runner({**sizes, **self.kernel.schedule})
+        grid = [range(runner.dim(d)) for d in self.kernel.grid]
+        return list(itertools.product(*grid)), runner.steps(self.kernel.body.block)
+
+    def launch(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
+        sizes: Mapping[str, int],
+    ) -> tuple[np.ndarray, ...]:
+        """The outputs on inputs of any strides."""
+        made = [np.empty(shape, dtype) for shape, dtype in outputs]
+        self.run([*map(np.ascontiguousarray, inputs), *made], sizes)
+        return tuple(made)
 
 
 def run_kernel(
     kernel: tile.Kernel, buffers: Sequence[np.ndarray], sizes: Mapping[str, int]
 ) -> None:
-    """Run every program of the kernel's grid, in order, on C-contiguous buffers.
-
-    `sizes` gives the kernel's symbols. Outputs are written in place.
-    """
-    runner = _Runner({**sizes, **kernel.schedule})
-    body = kernel.body.block
-    steps = runner.steps(body)
-    env: Env = {}
-    for arg, array in zip(body.args, buffers, strict=True):
-        if not array.flags.c_contiguous:
-            raise RunError(f"{kernel.sym_name}: a buffer isn't contiguous")
-        flat = array.reshape(-1)
-        kind = flat.dtype
-        env[arg] = flat.view(f"i{kind.itemsize}") if kind.kind == "u" else flat
-    grid = [runner.dim(d) for d in kernel.grid]
-    with np.errstate(all="ignore"):
-        for runner.program in itertools.product(*(range(n) for n in grid)):
-            for step in steps:
-                step(env)
-
-
-def launch_kernel(
-    kernel: tile.Kernel,
-    inputs: Sequence[np.ndarray],
-    outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
-    sizes: Mapping[str, int],
-) -> tuple[np.ndarray, ...]:
-    """The outputs of a kernel on inputs of any strides."""
-    made = [np.empty(shape, dtype) for shape, dtype in outputs]
-    run_kernel(kernel, [*map(np.ascontiguousarray, inputs), *made], sizes)
-    return tuple(made)
+    """Run a kernel once: see `KernelRunner.run`."""
+    KernelRunner(kernel).run(buffers, sizes)
 
 
 def numpy_type(element: Attribute) -> np.dtype:
@@ -75,7 +97,6 @@ class _Runner:
 
     def __init__(self, values: Mapping[str, int]):
         self.values = values
-        self.program: tuple[int, ...] = ()
 
     def dim(self, d: Dim) -> int:
         return evaluate(d, self.values)
@@ -108,7 +129,7 @@ def _program_id(r: _Runner, op: tile.ProgramId) -> Step:
     axis, result = op.axis, op.result
 
     def run(env: Env) -> None:
-        env[result] = r.program[axis]
+        env[result] = env[PROGRAM][axis]
 
     return run
 

@@ -20,9 +20,10 @@ from aicc.ir.tile.types import signless, tile_shape
 from aicc.ir.tile.types import tile as tile_type
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
+from aicc.passes.tiling.coords import broadcast_at
 from aicc.passes.tiling.emitter import AxisVar, Emitter
 from aicc.passes.tiling.products import LEAST, check_dtypes
-from aicc.passes.tiling.spaces import add_buffers, known_shape, next_power, output_of
+from aicc.passes.tiling.spaces import add_buffers, finished, known_shape, next_power, output_of
 
 LOG2_E = math.log2(math.e)
 
@@ -70,7 +71,9 @@ class _Attention:
         self.value = tracer.value(a.value, (b, group, sym(TV), sym(E)))
         self.mask: n.Node | None = None
         if a.mask is not None:
-            self.mask = tracer.value(a.mask, self.mask_place(a.mask, (b, h, sym(M), sym(T))))
+            full = (self.batch, self.heads, self.queries, self.keys)
+            at = broadcast_at(shape_of(a.mask), full, (b, h, sym(M), sym(T)))
+            self.mask = tracer.value(a.mask, at)
         self.result = n.Given(self.dtype, frozenset(extents))
         tracer.given[a.result] = self.result
         shape = known_shape(shape_of(a.result))
@@ -78,15 +81,6 @@ class _Attention:
             output_of(tracer, v, shape, [sym(x) for x in extents], list(extents))
             for v in self.op.yielded().inputs
         ]
-
-    def mask_place(self, mask: SSAValue, at: n.Coords) -> n.Coords:
-        shape = shape_of(mask)
-        full = (self.batch, self.heads, self.queries, self.keys)
-        skip = 4 - len(shape)
-        for d, g in zip(shape, full[skip:], strict=True):
-            if d not in (1, g):
-                raise n.Unsupported("a dim of the mask that may be 1")
-        return tuple(0 if d == 1 else c for d, c in zip(shape, at[skip:], strict=True))
 
     # ------------------------------------------------------------------ building
 
@@ -109,11 +103,7 @@ class _Attention:
         e.remember(self.result, e.binary("arith.divf", acc, total))
         for o, buffer in zip(self.outputs, results, strict=True):
             e.store(o.node, buffer, o.offset, o.axes)
-        body = e.scopes[0].block
-        body.add_op(tile.Return.make(result_types=[]))
-        grid = [self.batch, self.heads, ceildiv(self.queries, BLOCK_M)]
-        inputs = len(self.op.body.block.args)
-        return body, {"grid": grid, "schedule": self.schedule, "inputs": inputs}
+        return finished(e, self.op, [self.batch, self.heads, ceildiv(self.queries, BLOCK_M)])
 
     def full(self, value: float, shape: list[Dim], element: Attribute = f32) -> SSAValue:
         made = tile.Full.make(value=value, result_types=[tile_type(shape, element)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.ir import SSAValue
 
 from aicc.ir.symbols import (
@@ -25,12 +27,16 @@ class Unsupported(Exception):
 
 
 def broadcast_coords(v: SSAValue, result: SSAValue, coords: Coords) -> Coords:
-    """Coordinates of an operand that broadcasts to `result` at `coords`.
+    """Coordinates of an operand that broadcasts to `result` at `coords`."""
+    return broadcast_at(shape_of(v), shape_of(result), coords)
 
-    A dim that may be 1 or the result's size is read at the last index at most.
+
+def broadcast_at(shape: Shape, goal: Shape, coords: Sequence[Dim]) -> Coords:
+    """Coordinates in `shape`, which broadcasts to `goal`, of what is at `coords` there.
+
+    A dim that may be 1 or the goal's size is read at the last index at most.
     """
-    shape, goal = shape_of(v), shape_of(result)
-    skip = len(coords) - len(shape)
+    skip = len(goal) - len(shape)
     found: list[Dim] = []
     for d, g, c in zip(shape, goal[skip:], coords[skip:], strict=True):
         if d is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from xdsl.ir import Block, SSAValue
 
 from aicc.ir import graph
@@ -11,6 +9,7 @@ from aicc.ir.graph import Fused
 from aicc.ir.symbols import Dim, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
+from aicc.passes.tiling.coords import broadcast_at
 from aicc.passes.tiling.products import KA, KB, M, N, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
 
@@ -27,9 +26,9 @@ def lower_matmul(op: Fused, product: graph.MatMul) -> tuple[Block, dict]:
     (depth,) = known_shape(shape_of(product.lhs)[-1:])
     extents: dict[str, Dim] = {**dict(zip(names, shape, strict=True)), KA: depth, KB: depth}
     tracer = n.Tracer(extents)
-    at = [sym(b) for b in batch]
-    left = (*_batch(product, product.lhs, at), sym(M), sym(KA))
-    right = (*_batch(product, product.rhs, at), sym(KB), sym(N))
+    at: list[Dim] = [sym(b) for b in batch]
+    left = (*_batch(product.lhs, shape[:-2], at), sym(M), sym(KA))
+    right = (*_batch(product.rhs, shape[:-2], at), sym(KB), sym(N))
     acc = n.Given(out, frozenset(names))
     return Product(
         op,
@@ -46,13 +45,7 @@ def lower_matmul(op: Fused, product: graph.MatMul) -> tuple[Block, dict]:
     ).lower()
 
 
-def _batch(product: graph.MatMul, value: SSAValue, batch: Sequence[Dim]) -> list[Dim]:
+def _batch(value: SSAValue, lead: tuple[Dim, ...], batch: list[Dim]) -> n.Coords:
     """Coordinates along an operand's batch dims, which broadcast to the product's."""
-    lead = shape_of(value)[:-2]
-    skip = len(batch) - len(lead)
-    coords: list[Dim] = []
-    for d, g, b in zip(lead, shape_of(product.result)[skip:], batch[skip:], strict=False):
-        if d not in (1, g):
-            raise n.Unsupported("a batch dim that may be 1")
-        coords.append(0 if d == 1 else b)
-    return coords
+    own = shape_of(value)[:-2]
+    return broadcast_at(own, lead, batch)

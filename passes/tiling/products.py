@@ -27,6 +27,7 @@ from aicc.passes.tiling.spaces import (
     Space,
     add_buffers,
     collapsed,
+    finished,
     flattened,
     index_expressions,
     known_shape,
@@ -133,11 +134,7 @@ class _Kernel:
         e.remember(product.acc, e.scalars.cast(total, computed(product.acc.dtype)))
         for o, buffer in zip(self.outputs, results, strict=True):
             e.store(o.node, buffer, o.offset, [*o.axes, rows, columns])
-        body = e.scopes[0].block
-        body.add_op(tile.Return.make(result_types=[]))
-        launched = [*(a.extent for a in grid), tiles_m * tiles_n]
-        inputs = len(product.op.body.block.args)
-        return body, {"grid": launched, "schedule": self.schedule, "inputs": inputs}
+        return finished(e, product.op, [*(a.extent for a in grid), tiles_m * tiles_n])
 
     def tile_of(
         self, e: Emitter, axis: int, tiles_m: Dim, tiles_n: Dim

@@ -24,6 +24,7 @@ from aicc.passes.tiling.spaces import (
     add_buffers,
     coefficient,
     collapsed,
+    finished,
     flattened,
     index_expressions,
     known_shape,
@@ -104,10 +105,7 @@ class RowKernel:
         else:
             e.add_axis(reduce_axis, e.size(0))
             self.store(results, self.outputs)
-        block = e.scopes[0].block
-        block.add_op(tile.Return.make(result_types=[]))
-        inputs = len(self.op.body.block.args)
-        return block, {"grid": grid, "schedule": self.schedule, "inputs": inputs}
+        return finished(e, self.op, grid)
 
     def store(self, results: Sequence[SSAValue], outputs: Sequence[Output]) -> None:
         chosen = {id(o): r for o, r in zip(self.outputs, results, strict=True)}

@@ -174,6 +174,14 @@ def add_buffers(e: Emitter, op: Fused) -> list[SSAValue]:
     return [block.insert_arg(buffer_of(v), len(block.args)) for v in op.yielded().inputs]
 
 
+def finished(e: Emitter, op: Fused, grid: Sequence[Dim]) -> tuple[Block, dict]:
+    """The body that was built for `op`, ended, and the kernel's parameters."""
+    block = e.scopes[0].block
+    block.add_op(tile.Return.make(result_types=[]))
+    inputs = len(op.body.block.args)
+    return block, {"grid": grid, "schedule": dict(e.schedule), "inputs": inputs}
+
+
 def empty_kernel(op: Fused) -> tuple[Block, dict]:
     """A kernel without programs, for an op all of whose results are empty."""
     values = (*op.body.block.args, *op.yielded().inputs)

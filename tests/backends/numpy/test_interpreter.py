@@ -186,3 +186,27 @@ def test_memory_follows_liveness():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def test_sizes_read_in_a_branch_end_there():
+    """Both branches launch a kernel over a size that is known once they run."""
+    some = "tensor<?xf32, #graph.dims<n>>"
+    branch = f"""{{
+        %v = graph.custom_call %x {{target = "made"}} : (tensor<2xf32>) -> {some}
+        %s = tile.launch %v {{kernel = "double"}} : {some}
+        %t = graph.reduce_sum %s {{axes = [0], keepdims = false}} : ({some}) -> tensor<f32>
+        graph.yield %t : (tensor<f32>) -> ()
+      }}"""
+    module = parse_module((ROOT / "tests/ir/double.mlir").read_text())
+    main = parse_module(f"""
+    func.func @main(%c: tensor<i1>, %x: tensor<2xf32>) -> tensor<f32> {{
+      %0 = graph.if %c : (tensor<i1>) -> tensor<f32> {branch} {branch}
+      func.return %0 : tensor<f32>
+    }}""")
+    func = next(iter(main.ops))
+    func.detach()
+    module.body.block.add_op(func)
+    made = NumpyBackend(lambda target, payload: lambda x: (np.repeat(x, 3),))
+    for condition in (True, False):
+        found = made.run(module, [np.array(condition), np.array([1, 2], np.float32)])
+        assert found == [18]

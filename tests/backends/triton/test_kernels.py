@@ -446,6 +446,34 @@ def test_one_kernel_serves_every_size():
     assert sum(isinstance(op, tile.Kernel) for op in module.ops) == 2
 
 
+def test_batch_dim_that_may_be_one():
+    """A named dim beside a fixed one: operands of a product and a mask repeat where it is 1."""
+    text = """
+    builtin.module {
+      func.func @main(%x : tensor<?x8x4xf32, #graph.dims<b, 8, 4>>, %w : tensor<3x4x5xf32>,
+                      %q : tensor<3x2x8x16xf32>, %m : tensor<?x1x8x8xf32, #graph.dims<b, 1, 8, 8>>)
+          -> (tensor<3x8x5xf32>, tensor<3x2x8x16xf32>) {
+        %0 = graph.matmul %x, %w : (tensor<?x8x4xf32, #graph.dims<b, 8, 4>>, tensor<3x4x5xf32>)
+          -> tensor<3x8x5xf32>
+        %1 = graph.attention %q, %q, %q, %m {scale = 0.25}
+          : (tensor<3x2x8x16xf32>, tensor<3x2x8x16xf32>, tensor<3x2x8x16xf32>,
+             tensor<?x1x8x8xf32, #graph.dims<b, 1, 8, 8>>) -> tensor<3x2x8x16xf32>
+        func.return %0, %1 : tensor<3x8x5xf32>, tensor<3x2x8x16xf32>
+      }
+    }
+    """
+    reference, module = parse_module(text), lowered(parse_module(text))
+    program = TRITON.load(module)
+    rng = np.random.default_rng(0)
+    for b in (1, 3):
+        shapes = (b, 8, 4), (3, 4, 5), (3, 2, 8, 16), (b, 1, 8, 8)
+        inputs = [rng.normal(size=s).astype(np.float32) for s in shapes]
+        want = NUMPY.run(reference, inputs)
+        for got in (NUMPY.run(module, inputs), program(*inputs)):
+            for one, other in zip(want, got, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_source_is_the_same_every_time():
     def body(b, x, w):
         return [b.emit(graph.Softmax, b.emit(graph.MatMul, x, w), axis=1)]
