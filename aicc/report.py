@@ -10,11 +10,13 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp, TensorType
 
 from aicc.artifact import signature
+from aicc.ir import tile
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import Constant, Yield
+from aicc.ir.module import main_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
-from aicc.ir.types import numel, shape_of
+from aicc.ir.types import numel, shape_of, typical
 from aicc.pipeline import PassRecord
 
 
@@ -31,6 +33,10 @@ class Summary:
     flops: Dim
     bytes: Dim
     passes: list[PassRecord] = field(default_factory=list)
+    arena: Dim = 0
+    """Bytes of the arena for what lives between kernels, where memory is planned."""
+    most_live: int = 0
+    """The most bytes that live in it at one step, symbols being `TYPICAL_DIM`."""
 
     def __str__(self) -> str:
         lines = ["inputs:"]
@@ -45,6 +51,9 @@ class Summary:
         lines.append(f"parameters: {self.parameters:,} ({self.parameter_bytes:,} bytes)")
         lines.append(f"FLOPs: {_number(self.flops)}")
         lines.append(f"bytes read and written by ops: {_number(self.bytes)}")
+        if self.arena != 0:
+            ratio = typical(self.arena) / max(self.most_live, 1)
+            lines.append(f"arena: {_number(self.arena)} bytes, {ratio:.3f} × what lives at once")
         lines.append("ops:")
         lines += [f"  {count:6d}  {kind}" for kind, count in self.ops.items()]
         if self.passes:
@@ -84,7 +93,7 @@ def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
                 count = numel(shape_of(value))
                 if count is not None:
                     total = total + count * max(dtype_of(value.type.element_type).bits // 8, 1)
-    s = signature(module)
+    s, func = signature(module), main_of(module)
     return Summary(
         s["inputs"],
         s["outputs"],
@@ -95,4 +104,6 @@ def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
         flops,
         total,
         list(records),
+        tile.arena_bytes(func),
+        tile.most_live_bytes(func),
     )

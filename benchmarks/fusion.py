@@ -3,7 +3,8 @@
 fusion.py [MODEL …]: transformers of two layers at their base width, and ResNet-50; float32. No GPU
 is needed (`inductor_gpu.py`). aicc's kernels are the launches of its host code, and ops left to a
 library; their bytes are what is read of operands and the results. Inductor's are the launches of
-its host code and the bytes that its scheduler counts. Weights count on both sides.
+its host code and the bytes that its scheduler counts. Weights count on both sides. The arena is
+what memory planning reserves for all that lives between kernels.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import models
 import torch
 from torch import nn
 
-NOT_KERNELS = ("constant", "shape_expr", "shape_of", "reshape")
+NOT_KERNELS = ("constant", "alloc", "shape_expr", "shape_of", "reshape")
 
 
 class Last(nn.Module):
@@ -64,6 +65,7 @@ def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
 def by_aicc(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
     import aicc
     from aicc.ir import tile
+    from aicc.ir.module import main_of
     from aicc.ir.op import GraphOp
     from aicc.passes.fusion_groups import moved_bytes, size_of
 
@@ -79,7 +81,14 @@ def by_aicc(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any
             elif isinstance(op, GraphOp) and op.kind not in NOT_KERNELS:
                 kernels[f"library {op.kind}"] += 1
                 moved += size_of((moved_bytes(op),))
-    return {"kernels": kernels.total(), "bytes": moved, "names": dict(kernels.most_common())}
+    func = main_of(module)
+    return {
+        "kernels": kernels.total(),
+        "bytes": moved,
+        "arena": tile.arena_bytes(func),
+        "live": tile.most_live_bytes(func),
+        "names": dict(kernels.most_common()),
+    }
 
 
 def by_inductor(graph: torch.fx.GraphModule) -> dict[str, Any]:
@@ -102,6 +111,8 @@ def main() -> None:
         print(f"\n{name}")
         for system, r in found.items():
             print(f"  {system:9s} {r['kernels']:4d} kernels  {r['bytes'] / 2**20:8.1f} MiB")
+            if "arena" in r:
+                print(f"    arena {r['arena'] / 2**20:.2f} MiB, {r['live'] / 2**20:.2f} live at once")
             print("    " + ", ".join(f"{n}× {k}" for k, n in list(r["names"].items())[:14]))
     harness.write("fusion", fusion=results)
 

@@ -1,4 +1,4 @@
-"""Rewrites of graph IR. One pass a file, named as on the command line; `PASSES` is the table."""
+"""Passes. One a file, named as on the command line; `PASSES` is the table."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "decompose": _pass("decompose", "Decompose"),
     "fuse": _pass("fuse", "Fuse"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
+    "plan-memory": _pass("plan_memory", "PlanMemory"),
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),

@@ -7,6 +7,7 @@ at its own place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -30,11 +31,8 @@ from aicc.ir.graph import (
 from aicc.ir.graph.reduce import reduced_shape
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
-from aicc.ir.symbols import Dim, evaluate
-from aicc.ir.types import Shape, element_type, numel, shape_of
-
-TYPICAL_DIM = 64
-"""What a symbolic dim counts as where costs are compared."""
+from aicc.ir.symbols import Dim
+from aicc.ir.types import Shape, element_type, numel, shape_of, typical
 
 PROLOGUE = (Cast, Dequantize)
 """Ops cheap enough to be done again for each tile of a product that reads them."""
@@ -122,12 +120,7 @@ def is_literal(value: SSAValue) -> bool:
 
 def size_of(dims: Shape | tuple[Dim, ...]) -> int:
     """The product of dims, symbols being `TYPICAL_DIM`."""
-    total = 1
-    for d in dims:
-        if not isinstance(d, int):
-            d = TYPICAL_DIM if d is None else evaluate(d, dict.fromkeys(d.symbols(), TYPICAL_DIM))
-        total *= d
-    return total
+    return math.prod(map(typical, dims))
 
 
 def bytes_of(value: SSAValue) -> int:

@@ -19,7 +19,7 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
 
 from aicc.ir.dtypes import DType, dtype_of
-from aicc.ir.symbols import Dim, SymExpr, definitely_equal
+from aicc.ir.symbols import Dim, SymExpr, definitely_equal, evaluate
 from aicc.ir.symbols import parse as parse_dim
 from aicc.ir.text import raw_group, split_top_level
 
@@ -195,3 +195,14 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
                 listed = " and ".join(f"[{format_dims(s)}]" for s in shapes)
                 raise ValueError(f"shapes {listed} don't broadcast") from None
     return tuple(result)
+
+
+TYPICAL_DIM = 64
+"""What a symbol counts as where sizes are compared or one number is asked for."""
+
+
+def typical(d: Dim | None) -> int:
+    """A size with every symbol being `TYPICAL_DIM`; so is a size that is unknown."""
+    if isinstance(d, int):
+        return d
+    return TYPICAL_DIM if d is None else evaluate(d, dict.fromkeys(d.symbols(), TYPICAL_DIM))

@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import ModuleOp, TensorType, UnknownLoc
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.numpy.runtime import RunError, as_ints, check_argument, run_loop, truth
+from aicc.backends.numpy.runtime import RunError, as_ints, check_argument, part, run_loop, truth
 from aicc.backends.numpy.table import MAY_ALIAS, bind
 from aicc.backends.numpy.tiles import KernelRunner
 from aicc.ir import graph, tile
@@ -30,7 +30,7 @@ from aicc.ir.module import (
 )
 from aicc.ir.op import GraphOp, operand_groups
 from aicc.ir.symbols import Dim, SymExpr, sym
-from aicc.ir.types import dtype_of, shape_of
+from aicc.ir.types import dtype_of, element_type, shape_of
 
 CustomCalls = Callable[[str, str], Callable[..., Sequence[np.ndarray]]]
 """Finds the callee of a custom_call by target and payload."""
@@ -98,6 +98,7 @@ class _Emitter:
             "check_argument": check_argument,
             "array": np.array,
             "int64": np.int64,
+            "part": part,
         }
         self.names: dict[SSAValue, str] = {}
         self.symbols: dict[str, str] = {}
@@ -132,6 +133,8 @@ class _Emitter:
         self.line(0, f"def {_identifier(func.sym_name.data)}({', '.join(args)}):")
         self.symbols = {}
         self.arguments(func, symbol_ranges(module))
+        if any(tile.planned(func)):
+            self.line(1, f"arena = np.empty({self.dim(tile.arena_bytes(func))}, np.uint8)")
         self.body(block, 1, ends=self.returned)
 
     def returned(self, op: Operation, depth: int) -> None:
@@ -244,6 +247,8 @@ class _Emitter:
             self.fused(op, depth)
         elif isinstance(op, tile.Launch):
             self.launch(op, depth)
+        elif isinstance(op, tile.Alloc):
+            self.alloc(op, depth)
         elif isinstance(op, CallOp):
             callee = _identifier(op.callee.root_reference.data)
             args = ", ".join(self.name(v) for v in op.operands)
@@ -325,18 +330,33 @@ class _Emitter:
             if symbol not in self.symbols:
                 self.symbols[symbol] = _identifier("s_" + symbol)
                 self.line(depth, f"{self.symbols[symbol]} = {self.name(value)}.shape[{axis}]")
-        specs = []
-        for out in op.outputs:
-            dims = ", ".join(self.dim(d) for d in shape_of(out) if d is not None)
-            dtype = self.bind_global("dtype", dtype_of(out.type.element_type).np)  # type: ignore
-            specs.append(f"(({dims}{',' if dims else ''}), {dtype})")
+        made = [self.name(b) for b in op.buffers] or [self.empty(v) for v in op.outputs]
         sizes = ", ".join(f"{s!r}: {self.dim(sym(s))}" for s in kernel.sizes)
         if kernel not in self.runners:
             name = _identifier(op.kernel) + "_"
             self.runners[kernel] = self.bind_global(name, KernelRunner(kernel).launch)
         args = ", ".join(self.name(v) for v in op.inputs)
-        call = f"{self.runners[kernel]}([{args}], [{', '.join(specs)}], {{{sizes}}})"
+        call = f"{self.runners[kernel]}([{args}], [{', '.join(made)}], {{{sizes}}})"
         self.assign(op, call, depth, always_tuple=True)
+
+    def empty(self, value: SSAValue) -> str:
+        """A new array for a value."""
+        return f"np.empty({self.shape(value)}, {self.dtype(value)})"
+
+    def shape(self, value: SSAValue) -> str:
+        dims = ", ".join(self.dim(d) for d in shape_of(value) if d is not None)
+        return f"({dims}{',' if dims else ''})"
+
+    def dtype(self, value: SSAValue) -> str:
+        return self.bind_global("dtype", element_type(value).np)
+
+    def alloc(self, op: tile.Alloc, depth: int) -> None:
+        """A buffer of its own, or a part of the arena."""
+        made = self.empty(op.result)
+        if op.offset:
+            made = f"part(arena, {self.dim(op.offset[0])}, {self.shape(op.result)}, "
+            made += f"{self.dtype(op.result)})"
+        self.line(depth, f"{self.name(op.result)} = {made}")
 
     def loop(self, op: graph.Loop, depth: int) -> None:
         block = op.body.block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,3 +60,8 @@ def run_loop(
         for out, (shape, dtype) in zip(collected, scans, strict=True)
     )
     return (*carried, *stacked)
+
+
+def part(arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The array in the arena that begins at a byte."""
+    return arena[offset : offset + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)

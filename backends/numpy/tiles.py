@@ -69,15 +69,11 @@ class KernelRunner:
         return list(itertools.product(*grid)), runner.steps(self.kernel.body.block)
 
     def launch(
-        self,
-        inputs: Sequence[np.ndarray],
-        outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
-        sizes: Mapping[str, int],
-    ) -> tuple[np.ndarray, ...]:
-        """The outputs on inputs of any strides."""
-        made = [np.empty(shape, dtype) for shape, dtype in outputs]
-        self.run([*map(np.ascontiguousarray, inputs), *made], sizes)
-        return tuple(made)
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], sizes: Mapping[str, int]
+    ) -> Sequence[np.ndarray]:
+        """The outputs, written in place, on inputs of any strides."""
+        self.run([*map(np.ascontiguousarray, inputs), *outputs], sizes)
+        return outputs
 
 
 def run_kernel(

@@ -37,6 +37,11 @@ class Binary:
     shared: int
     warps: int
 
+    @property
+    def kind(self) -> str:
+        """What such code is called: the end of its file's name."""
+        return code_kind(self.arch)
+
     def description(self) -> str:
         """What a launch needs to know, as JSON."""
         return json.dumps(
@@ -62,6 +67,10 @@ def _tool(name: str, *args: str) -> str:
     path = Path(triton.__file__).parent / "backends/nvidia/bin" / name
     done = subprocess.run([str(path), *args], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def code_kind(arch: str) -> str:
+    return "cubin" if arch.startswith("sm_") else "hsaco"
 
 
 def target_of(arch: str) -> Any:
@@ -95,6 +104,6 @@ def compile_kernel(module: ModuleType, kernel: tile.Kernel, arch: str) -> Binary
     source = ASTSource(function, signature, constants, attrs)  # type: ignore[arg-type]
     options = {k: v for k, v in kernel.schedule.items() if k in LAUNCH_OPTIONS}
     made: Any = triton.compile(source, target=target_of(arch), options=options)
-    code = made.asm["cubin" if arch.startswith("sm_") else "hsaco"]
+    code = made.asm[code_kind(arch)]
     text = made.asm["ptx" if arch.startswith("sm_") else "amdgcn"]
     return Binary(kernel.sym_name, arch, code, text, made.metadata.shared, made.metadata.num_warps)

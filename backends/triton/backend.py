@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,12 +50,16 @@ def _keeps(op: GraphOp) -> bool:
     return isinstance(op, COMPOSITES)
 
 
+WORKSPACES = 8
+"""For how many sets of sizes a thread keeps its buffers."""
+
+
 class TritonBackend:
     """Prints kernels for Triton and runs them: on a CUDA device, else in Triton's interpreter."""
 
     name = "triton"
     description = TargetDescription("triton", _keeps)
-    lowering = "raise-composites,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce"
+    lowering = "raise-composites,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce,plan-memory"
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator
@@ -88,6 +93,7 @@ class TritonProgram:
         self.output_names = output_names(func)
         self._module: ModuleType | None = None
         self._weights: dict[str, Any] | None = None
+        self._kept = threading.local()
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         from aicc.backends.interop import from_torch
@@ -106,7 +112,24 @@ class TritonProgram:
             device = default_device()
             arrays = constant_arrays(self._program)
             self._weights = {k: to_tensor(a, device) for k, a in arrays.items()}
-        return list(self.module().call(self._weights, *inputs))
+        return list(self.module().call(self._weights, *inputs, *self.buffers(inputs)))
+
+    def buffers(self, inputs: Sequence[Any]) -> list[Any]:
+        """The last argument of a call: buffers that calls on one stream use in turn."""
+        from aicc.backends.triton.tensors import current_stream
+
+        module = self.module()
+        if not hasattr(module, "workspace"):
+            return []
+        if self._program.size_arguments:
+            return [module.workspace(self._weights, *inputs)]  # sizes that shapes don't tell
+        kept = self._kept.__dict__.setdefault("buffers", {})
+        key = (current_stream(), *(tuple(x.shape) for x in inputs))
+        if key not in kept:
+            if len(kept) >= WORKSPACES:
+                del kept[next(iter(kept))]
+            kept[key] = module.workspace(self._weights, *inputs)
+        return [kept[key]]
 
     def binaries(self, archs: Sequence[str]) -> dict[str, bytes]:
         """Files with every kernel compiled for chips, named ``KERNEL.CHIP.cubin`` or ``.hsaco``.
@@ -122,8 +145,7 @@ class TritonProgram:
         for arch in archs:
             for kernel in self._program.kernels.values():
                 binary = compile_kernel(self.module(), kernel, arch)
-                kind = "cubin" if arch.startswith("sm_") else "hsaco"
-                files[f"{kernel.sym_name}.{arch}.{kind}"] = binary.code
+                files[f"{kernel.sym_name}.{arch}.{binary.kind}"] = binary.code
                 files[f"{kernel.sym_name}.{arch}.json"] = binary.description().encode()
         return files
 

@@ -76,6 +76,32 @@ def load(folder=Path(__file__).parent, device="cuda"):
 '''
 
 
+PART = '''\
+def part(arena, offset, shape, dtype):
+    """The tensor in the arena that begins at a byte."""
+    size = torch.Size(shape).numel() * dtype.itemsize
+    return arena[offset : offset + size].view(dtype).view(shape)
+'''
+
+
+CALL_DOC = (
+    ['    """The outputs, from the inputs and the constants by name."""'],
+    [
+        '    """The outputs, from the inputs and the constants by name.',
+        "",
+        "    `buffers`, from `workspace`, may be kept for calls that run one after another.",
+        '    """',
+    ],
+)
+"""What `call` says of itself without buffers and with them."""
+
+OWN_NAMES = {
+    *("torch", "triton", "tl", "weights", "device", "arena", "buffers"),
+    *("load", "part", "workspace", "call"),
+}
+"""Names in the printed module that aren't the model's."""
+
+
 class Program:
     """The source of a module, and the constants that it reads.
 
@@ -88,7 +114,7 @@ class Program:
         self.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
         self.constants: dict[str, DenseAttr] = {}
         self.names: dict[SSAValue, str] = {}
-        self.taken = {*keyword.kwlist, "torch", "triton", "tl", "weights", "device"}
+        self.taken = {*keyword.kwlist, *OWN_NAMES}
         self.taken |= {kernel_name(k) for k in self.kernels.values()}
         self.bound: set[str] = set()
         for kernel in self.kernels.values():
@@ -99,11 +125,13 @@ class Program:
         self.missing: list[str] = []
         helpers: set[str] = set()
         kernels = [KernelPrinter(k, helpers).source() for k in self.kernels.values()]
+        self.arguments = self.argument_names()
+        workspace = self.workspace()
         call = self.call()
         if self.missing:
             raise Unprintable("the triton target has no " + "; no ".join(self.missing))
         head = HEADER.format(signature=self.signature())
-        parts = [head, self.weights(), LOAD, helper_sources(helpers), *kernels, call]
+        parts = [head, self.weights(), LOAD, helper_sources(helpers), *kernels, *workspace, call]
         self.source = "\n\n".join(p.strip("\n") + "\n" for p in parts if p)
 
     def signature(self) -> str:
@@ -146,20 +174,58 @@ class Program:
         inner = ", ".join(self.dim(d) for d in dims)
         return f"({inner},)" if len(dims) == 1 else f"({inner})"
 
-    def call(self) -> str:
-        func = self.func
-        names = []
-        for given, arg in zip(input_names(func), func.args, strict=True):
+    def argument_names(self) -> list[str]:
+        for given, arg in zip(input_names(self.func), self.func.args, strict=True):
             self.names[arg] = self.fresh(given)
-            names.append(self.names[arg])
-        self.line('"""The outputs, from the inputs and the constants by name."""')
-        self.sizes(func)
-        sizes = symbol_arguments(func)
-        tensors = [n for i, n in enumerate(names) if i not in sizes]
+        return ["weights", *(self.names[a] for a in self.func.args)]
+
+    @property
+    def size_arguments(self) -> bool:
+        """Whether some inputs are sizes themselves."""
+        return bool(symbol_arguments(self.func))
+
+    def workspace(self) -> list[str]:
+        """A function that makes the buffers which lie in the arena, where there are any."""
+        buffers = list(tile.planned(self.func))
+        if not buffers:
+            return []
+        total = tile.arena_bytes(self.func)
+        self.line('"""Buffers for what lives between kernels, all in one arena."""')
+        self.prologue()
+        self.line(f"arena = torch.empty({self.dim(total)}, dtype=torch.uint8, device=device)")
+        self.line("return (")
+        for a in buffers:
+            self.names[a.result] = self.fresh(a.result.name_hint)
+            dtype, offset = torch_name(element_type(a.result)), self.dim(a.offset[0])
+            steps = f"{self.names[a.result]}: steps {a.live[0]} to {a.live[1]}"
+            place = f"{offset}, {self.shape(shape_of(a.result))}, {dtype}"
+            self.line(f"    part(arena, {place}),  # {steps}")
+        self.line(")")
+        text = "\n".join([f"def workspace({', '.join(self.arguments)}):", *self.lines]) + "\n"
+        self.lines, self.bound = [], set()
+        return [PART, text]
+
+    def prologue(self) -> None:
+        """Read sizes and the device off the arguments."""
+        self.sizes(self.func)
+        sizes = symbol_arguments(self.func)
+        tensors = [n for i, n in enumerate(self.arguments[1:]) if i not in sizes]
         if tensors:
             self.line(f"device = {tensors[0]}.device")
         else:
             self.line('device = next(iter(weights.values())).device if weights else "cpu"')
+
+    def call(self) -> str:
+        func, arguments = self.func, list(self.arguments)
+        buffers = [self.names[a.result] for a in tile.planned(func)]
+        if buffers:
+            arguments.append("buffers=None")
+        self.lines += CALL_DOC[bool(buffers)]
+        self.prologue()
+        if buffers:
+            self.line("if buffers is None:")
+            self.line(f"    buffers = workspace({', '.join(self.arguments)})")
+            self.line(f"{', '.join(buffers)}{',' if len(buffers) == 1 else ''} = buffers")
         for op in func.body.block.ops:
             self.op(op)
         results, seen = [], set[SSAValue]()
@@ -171,7 +237,7 @@ class Program:
             seen.add(root)
             results.append(f"{self.name(v)}.clone()" if shared else self.name(v))
         self.line(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
-        return "\n".join([f"def call({', '.join(['weights', *names])}):", *self.lines]) + "\n"
+        return "\n".join([f"def call({', '.join(arguments)}):", *self.lines]) + "\n"
 
     def sizes(self, func: FuncOp) -> None:
         for symbol, (i, axis) in bound_symbols(func).items():
@@ -190,6 +256,9 @@ class Program:
     def op(self, op: Operation) -> None:
         if isinstance(op, tile.Launch):
             self.launch(op)
+        elif isinstance(op, tile.Alloc):
+            if not op.offset:
+                self.line(f"{self.name(op.result)} = {self.empty(op.result)}")
         elif isinstance(op, graph.Constant):
             self.constant(op)
         elif isinstance(op, graph.If):
@@ -292,10 +361,12 @@ class Program:
         kernel = self.kernels[op.kernel]
         for symbol, (value, axis) in op.size_sources().items():
             self.size(symbol, value, axis)
-        outputs = []
-        for out in op.outputs:
-            outputs.append(self.name(out))
-            self.line(f"{outputs[-1]} = {self.empty(out)}")
+        for buffer, out in zip(op.buffers, op.outputs, strict=False):
+            self.names[out] = self.names[buffer]
+        outputs = [self.name(v) for v in op.outputs]
+        if not op.buffers:
+            for name, out in zip(outputs, op.outputs, strict=True):
+                self.line(f"{name} = {self.empty(out)}")
         sizes = [bind(d, kernel.schedule) for d in kernel.grid]
         grid = product_text(sizes, "triton.cdiv")
         if grid == "0" or 0 in sizes:
@@ -303,12 +374,8 @@ class Program:
         inputs = [self.operand(v) for v in op.inputs]
         options = [f"{k}={v}" for k, v in kernel.schedule.items()]
         args = ", ".join([*inputs, *outputs, *map(python_name, kernel.sizes), *options])
-        indent = ""
-        if not grid.isdigit():
-            self.line(f"if {grid}:")
-            indent = "    "
-        text = f"{indent}{kernel_name(kernel)}[({grid},)]({args})"
-        self.line(text)
+        text = f"{kernel_name(kernel)}[({grid},)]({args})"
+        self.line(text if grid.isdigit() else f"if {grid}: {text}")
 
     def operand(self, value: SSAValue) -> str:
         """A tensor that is contiguous: what kernels compute is, and so are constants."""

@@ -39,6 +39,11 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def current_stream() -> int:
+    """The stream that kernels are launched on: those of one run in order."""
+    return torch.cuda.current_stream().cuda_stream if default_device() == "cuda" else 0
+
+
 def to_tensor(x: np.ndarray, device: str) -> torch.Tensor:
     """An array on a device; raises ValueError where torch has no such dtype."""
     try:

@@ -42,7 +42,7 @@ PIPELINES = (
     "decompose{all=true},fuse,dce",
     "fuse{max-ops=3 max-operands=4}",
     "fuse,lower-to-tile,dce",
-    "canonicalize,raise-composites,canonicalize,fuse,lower-to-tile,dce",
+    "canonicalize,raise-composites,canonicalize,fuse,lower-to-tile,dce,plan-memory",
     DEFAULT_PIPELINE,
 )
 

@@ -5,6 +5,16 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from aicc.ir.op import GraphOp
+from aicc.ir.tile.host import (
+    ALIGNMENT,
+    Alloc,
+    Launch,
+    arena_bytes,
+    most_live_bytes,
+    padded_bytes,
+    planned,
+    sizes_of,
+)
 from aicc.ir.tile.memory import Access, Load, Store
 from aicc.ir.tile.ops import (
     ArgReduce,
@@ -16,7 +26,6 @@ from aicc.ir.tile.ops import (
     Full,
     InBounds,
     Kernel,
-    Launch,
     ProgramId,
     Reduce,
     RemF,
@@ -25,13 +34,13 @@ from aicc.ir.tile.ops import (
     Select,
     Size,
     Transpose,
-    sizes_of,
 )
 from aicc.ir.tile.types import INDEX, BufferType, ScheduleAttr
 
 _CLASSES: tuple[type[GraphOp], ...] = (
     Kernel,
     Return,
+    Alloc,
     Launch,
     ProgramId,
     Size,
@@ -55,11 +64,16 @@ _CLASSES: tuple[type[GraphOp], ...] = (
 Tile = Dialect("tile", list(_CLASSES), [BufferType, ScheduleAttr])
 
 __all__ = [
+    "ALIGNMENT",
     "INDEX",
     "Access",
     "BufferType",
     "ScheduleAttr",
     "Tile",
+    "arena_bytes",
+    "most_live_bytes",
+    "padded_bytes",
+    "planned",
     "sizes_of",
     *(c.__name__ for c in _CLASSES),
 ]  # pyright: ignore

@@ -7,23 +7,21 @@ only, `tile.remf` since it lacks it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute
 from xdsl.irdl import (
     operand_def,
     region_def,
     result_def,
     traits_def,
-    var_operand_def,
-    var_result_def,
 )
 from xdsl.traits import IsolatedFromAbove, IsTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from aicc.ir.graph.common import PURE, require
-from aicc.ir.op import ANY, TENSOR, GraphOp, graph_op
+from aicc.ir.op import ANY, GraphOp, graph_op
 from aicc.ir.params import DIMS, INTS, NUMBER, param
 from aicc.ir.symbols import Dim, SymExpr
 from aicc.ir.tile.types import (
@@ -37,7 +35,6 @@ from aicc.ir.tile.types import (
     tile_shape,
     with_shape,
 )
-from aicc.ir.types import shape_of
 from aicc.ir.values import SymbolicValues
 
 
@@ -93,34 +90,6 @@ class Return(GraphOp):
 
     name = "tile.return"
     traits = traits_def(IsTerminator())
-
-
-@graph_op
-class Launch(GraphOp):
-    """The results of a kernel on tensors; each result is written to a buffer of its own.
-
-    The kernel's sizes are the symbols of the function that launches it.
-    """
-
-    name = "tile.launch"
-    traits = PURE
-    inputs = var_operand_def(TENSOR)
-    outputs = var_result_def(TENSOR)
-    kernel: str = param(str)
-
-    def size_sources(self) -> dict[str, tuple[SSAValue, int]]:
-        """Sizes that can be read off the operands: the operand and its dim."""
-        return sizes_of(self.inputs)
-
-
-def sizes_of(values: Iterable[SSAValue]) -> dict[str, tuple[SSAValue, int]]:
-    """The symbols that stand alone as dims of tensors, with a place where each does."""
-    found: dict[str, tuple[SSAValue, int]] = {}
-    for v in values:
-        for i, d in enumerate(shape_of(v)):
-            if isinstance(d, SymExpr) and str(d) in d.symbols():
-                found.setdefault(str(d), (v, i))
-    return found
 
 
 @graph_op
