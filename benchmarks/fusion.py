@@ -112,7 +112,9 @@ def main() -> None:
         for system, r in found.items():
             print(f"  {system:9s} {r['kernels']:4d} kernels  {r['bytes'] / 2**20:8.1f} MiB")
             if "arena" in r:
-                print(f"    arena {r['arena'] / 2**20:.2f} MiB, {r['live'] / 2**20:.2f} live at once")
+                print(
+                    f"    arena {r['arena'] / 2**20:.2f} MiB, {r['live'] / 2**20:.2f} live at once"
+                )
             print("    " + ", ".join(f"{n}× {k}" for k, n in list(r["names"].items())[:14]))
     harness.write("fusion", fusion=results)
 
