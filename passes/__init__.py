@@ -21,8 +21,11 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "decompose": _pass("decompose", "Decompose"),
     "fuse": _pass("fuse", "Fuse"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
+    "merge-matmuls": _pass("merge_matmuls", "MergeMatMuls"),
     "plan-memory": _pass("plan_memory", "PlanMemory"),
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),
+    "simplify-masks": _pass("simplify_masks", "SimplifyMasks"),
+    "sink-norm": _pass("sink_norm", "SinkNorms"),
 }

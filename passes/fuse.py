@@ -10,11 +10,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
-from aicc.ir.graph import Constant, Fused, ShapeExpr, Yield
+from aicc.ir.graph import Constant, Fused, Reshape, ShapeExpr, Yield
 from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.op import GraphOp
-from aicc.ir.types import shape_of
+from aicc.ir.types import Shape, shape_of
 from aicc.passes.fusion_groups import (
     ADDRESSES,
     FusionCost,
@@ -61,25 +61,39 @@ class _Former:
         copy_addresses(block)
         self.index = {op: i for i, op in enumerate(block.ops)}
         self.group_of: dict[Operation, Group] = {}
+        self.unused: list[Operation] = []
+        self.told: dict[tuple[SSAValue, Operation], str] = {}
 
     def run(self) -> None:
-        for op in self.index:
-            if isinstance(op, GraphOp) and takes_part(op):
-                self.group_of[op] = Group.of(op)
-                self.join_producers(op)
+        taking_part = [op for op in self.index if isinstance(op, GraphOp) and takes_part(op)]
+        for op in taking_part:
+            self.group_of[op] = Group.of(op)
+            self.join_producers(op, first_time=True)
+        for op in taking_part:  # groups have grown: what was apart may fit now
+            self.join_producers(op)
         for op, group in list(self.group_of.items()):
             if group.is_alias:
                 del self.group_of[op]
+        for group in dict.fromkeys(self.group_of.values()):
+            self.leave_views(group)
+        if self.remarks is not None:
+            self.remarks += self.told.values()
+        for op in self.unused:
+            del self.index[op]
+            op.detach()
+            op.erase()
         self.rebuild()
 
     # ------------------------------------------------------------------ forming groups
 
-    def join_producers(self, op: GraphOp) -> None:
+    def join_producers(self, op: GraphOp, first_time: bool = False) -> None:
         """Merge the groups that `op` reads from into its own, those that save most first."""
         read = sorted(dict.fromkeys(op.operands), key=bytes_of, reverse=True)
         for value in read:
             first, second = self.group_of.get(value.owner), self.group_of[op]  # type: ignore
             if first is None or first is second:
+                continue
+            if first_time and self.belongs_elsewhere(first, second):
                 continue
             reason = why_not(first, second, self.cost) or self.cycle(first, second)
             if reason is None:
@@ -87,6 +101,68 @@ class _Former:
                 for member in both.ops:
                     self.group_of[member] = both
             self.remark(value, op, reason)
+
+    def belongs_elsewhere(self, first: Group, second: Group) -> bool:
+        """Whether ops of elements had better wait for those that read them.
+
+        Elements of a product that are only reduced are computed where they are, instead of being
+        written too. So is what scales a product, behind a reduction of other elements.
+        """
+        if second.role is not Role.POINTWISE:
+            return False
+        if first.role is Role.CONTRACTION:
+            return self.is_only_reduced(second)
+        return first.role is Role.REDUCTION and self.scales_product(second)
+
+    def is_only_reduced(self, group: Group) -> bool:
+        pending, seen = list(group.outputs()), set[Operation]()
+        if not pending:
+            return False
+        while pending:
+            for use in pending.pop().uses:
+                op = use.operation
+                role = role_of(op)
+                if role is Role.POINTWISE and len(seen) < SEARCH:
+                    if op not in seen:
+                        seen.add(op)
+                        pending.extend(op.results)
+                elif role is not Role.REDUCTION:
+                    return False
+        return True
+
+    def scales_product(self, group: Group) -> bool:
+        users = {u.operation for v in group.outputs() for u in v.uses}
+        return bool(users) and all(
+            role_of(user) is Role.POINTWISE
+            and any(self.is_product(v, group.space) for v in user.operands)
+            for user in users
+        )
+
+    def is_product(self, value: SSAValue, space: Shape) -> bool:
+        owner = value.owner
+        group = self.group_of.get(owner) if isinstance(owner, Operation) else None
+        return group is not None and group.role is Role.CONTRACTION and group.space == space
+
+    def leave_views(self, group: Group) -> None:
+        """Take reshapes out of a kernel that writes what they read anyway: they are views of it."""
+        inside = set(group.ops)
+        views: dict[SSAValue, list[Reshape]] = {}
+        for op in group.ops:
+            if not isinstance(op, Reshape) or op.input.owner not in inside:
+                continue
+            if all(u.operation not in inside for u in op.result.uses):
+                views.setdefault(op.input, []).append(op)
+        for value, reshapes in views.items():
+            if len(reshapes) == 1 and all(u.operation in inside for u in value.uses):
+                continue  # then the reshaped form is the only one that is written
+            for op in reshapes:
+                del self.group_of[op]
+                group.ops.remove(op)
+                first = reshapes[0]
+                same = (op.properties, *op.operands) == (first.properties, *first.operands)
+                if same and op is not first:
+                    op.result.replace_all_uses_with(first.result)
+                    self.unused.append(op)
 
     def cycle(self, first: Group, second: Group) -> str | None:
         """Whether `second` also depends on `first` through ops outside both."""
@@ -126,7 +202,7 @@ class _Former:
         assert isinstance(owner, GraphOp)
         pair = f"{owner.kind} at {owner.location} → {op.kind} at {op.location}"
         told = f"fused, saves {2 * bytes_of(value)} bytes" if reason is None else f"apart: {reason}"
-        self.remarks.append(f"{pair}: {told}")
+        self.told[value, op] = f"{pair}: {told}"
 
     # ------------------------------------------------------------------ rewriting
 

@@ -16,13 +16,16 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import (
+    Attention,
     Cast,
+    Concat,
     Constant,
     Dequantize,
     Div,
     Expand,
     Fused,
     Gather,
+    MatMul,
     Mul,
     Reshape,
     Slice,
@@ -39,6 +42,10 @@ PROLOGUE = (Cast, Dequantize)
 
 ADDRESSES = (Reshape, Transpose, Slice, Expand)
 """Ops that only say where an element lies: whoever reads through them loads from there."""
+
+
+PRODUCT_TILE = 128
+"""Rows and columns of a product that one program computes, where costs are compared."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +156,12 @@ def why_not(first: Group, second: Group, cost: FusionCost) -> str | None:
 
 def merged(first: Group, second: Group) -> Group:
     """One group of both; only for pairs that `why_not` has nothing against."""
-    anchor = first if first.role is not Role.POINTWISE else second
+    anchor = max(second, first, key=lambda g: _ANCHORS.index(g.role))
     return Group(anchor.space, [*first.ops, *second.ops], anchor.role, anchor.axes)
+
+
+_ANCHORS = (Role.POINTWISE, Role.REDUCTION, Role.CONTRACTION)
+"""Roles in the order in which they say what a kernel is built around."""
 
 
 def crossing(first: Group, second: Group) -> list[tuple[SSAValue, Operation]]:
@@ -167,7 +178,10 @@ def needed_outside(first: Group, second: Group) -> list[SSAValue]:
 
 def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None:
     stored = needed_outside(first, second)
-    if any(role_of(user) is Role.CONTRACTION for _, user in crossing(first, second)):
+    products = [u for _, u in crossing(first, second) if role_of(u) is Role.CONTRACTION]
+    if products and all(isinstance(u, Attention) for u in products):
+        return _before_attention(first, second, products[0], cost)
+    if products:
         if not all(_reads_for_product(op) for op in first.ops):
             return "it would be computed again for each tile of the product"
         if stored:
@@ -184,6 +198,31 @@ def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None
         if extra > (saved + cost.launch_bytes) * cost.flops_per_byte:
             return f"each element would be computed {again:.0f} times"
     return None
+
+
+def _before_attention(
+    first: Group, second: Group, attention: Operation, cost: FusionCost
+) -> str | None:
+    """Elements of queries are computed once, those of keys and values for each tile of queries."""
+    if needed_outside(first, second):
+        return "its result is needed elsewhere too, and attention doesn't write it"
+    if any(isinstance(op, (Gather, Concat)) and not _is_cheap(op) for op in first.ops):
+        return "attention would look each element up again for each tile of queries"
+    query, key = (shape_of(v) for v in attention.operands[:2])
+    read = {v for v, u in crossing(first, second)}
+    again = 1
+    if read - {attention.operands[0]}:
+        tiles = -(-size_of(query[2:3]) // PRODUCT_TILE)
+        again = tiles * max(size_of(query[1:2]) // size_of(key[1:2]), 1)
+    saved = 2 * sum(map(bytes_of, read)) + cost.launch_bytes
+    if first.flops() * (again - 1) > saved * cost.flops_per_byte:
+        return f"each element would be computed {again} times"
+    return None
+
+
+def _is_cheap(op: GraphOp) -> bool:
+    """Whether reading through the op takes no memory of its own: halves joined, as in RoPE."""
+    return isinstance(op, Concat) and len(op.inputs) <= 2
 
 
 def _reads_for_product(op: GraphOp) -> bool:
@@ -209,7 +248,7 @@ def _keeps_order(value: SSAValue, user: Operation) -> bool:
 
 def _after_reduction(first: Group, second: Group, cost: FusionCost) -> str | None:
     if second.role is Role.CONTRACTION:
-        return "a product reads its operands tile by tile, not in whole rows"
+        return _beside_product(first, second, cost)
     if second.role is Role.REDUCTION and (second.space, second.axes) != (first.space, first.axes):
         return "it reduces other rows"
     if second.role is Role.POINTWISE and second.space not in first.output_shapes():
@@ -218,6 +257,40 @@ def _after_reduction(first: Group, second: Group, cost: FusionCost) -> str | Non
         if not _in_place(first, value, user):
             return f"{_kind(user)} reads {_kind(value.owner)} at another index than its own row's"
     return None
+
+
+def _beside_product(first: Group, second: Group, cost: FusionCost) -> str | None:
+    """Sums over the rows that a product reads, which its result is then scaled by."""
+    products = [op for op in second.ops if isinstance(op, MatMul)]
+    crossed = crossing(first, second)
+    if not products or any(role_of(u) is not Role.POINTWISE for _, u in crossed):
+        return "a product reads its operands tile by tile, not in whole rows"
+    rows = shape_of(products[0].lhs)
+    if first.space != rows or first.axes != {len(rows) - 1} or rows[:-1] != second.space[:-1]:
+        return f"it reduces {first.space}, the product reads rows of {rows}"
+    if needed_outside(first, second):
+        return "its result is needed elsewhere too, and the product doesn't write it"
+    if any(shape_of(v) != first.kept_rows for v, _ in crossed):
+        return "a product reads its operands tile by tile, not in whole rows"
+    if any(_reduces_twice(first)):
+        return "it goes over the row more than once"
+    tiles = -(-size_of(second.space[-1:]) // PRODUCT_TILE)
+    saved = sum(map(bytes_of, first.inputs())) + cost.launch_bytes
+    if first.flops() * (tiles - 1) > saved * cost.flops_per_byte:
+        return f"the product has {tiles} tiles of columns: it would be computed in each"
+    return None
+
+
+def _reduces_twice(group: Group) -> Iterator[GraphOp]:
+    """Reductions of what comes from other reductions."""
+    after: set[SSAValue] = set()
+    for op in group.ops:
+        if any(v in after for v in op.operands):
+            after.update(op.results)
+            if role_of(op) is Role.REDUCTION:
+                yield op
+        elif role_of(op) is Role.REDUCTION:
+            after.update(op.results)
 
 
 def _in_place(group: Group, value: SSAValue, user: Operation) -> bool:
@@ -236,11 +309,44 @@ def _in_place(group: Group, value: SSAValue, user: Operation) -> bool:
 
 
 def _after_contraction(first: Group, second: Group, cost: FusionCost) -> str | None:
+    if second.role is Role.CONTRACTION:
+        return _same_operand(first, second)
     if second.role is not Role.POINTWISE:
         return f"a {second.role.name.lower()} needs more of the product than one tile"
     if not _only_reshaped(first, second):
         return f"it reads the product {first.space} at another index, or more than once"
     return None
+
+
+def _same_operand(first: Group, second: Group) -> str | None:
+    """Two products of one left operand, whose elements meet: a gate and what it lets through."""
+    products = [[op for op in g.ops if role_of(op) is Role.CONTRACTION] for g in (first, second)]
+    (one, *more), (other, *rest) = products
+    if not (isinstance(one, MatMul) and isinstance(other, MatMul)):
+        return f"{_kind(other)} needs more of the product than one tile"
+    if more or rest:
+        return "a kernel sums at most two products"
+    if not same_address(one.lhs, other.lhs):
+        return "the products read different operands"
+    if first.space != second.space or shape_of(one.rhs) != shape_of(other.rhs):
+        return f"the products are {first.space} and {second.space}"
+    if needed_outside(first, second):
+        return "its result is needed elsewhere too"
+    if not _only_reshaped(first, second):
+        return "one product reads elements of the other at another index"
+    return None
+
+
+def same_address(a: SSAValue, b: SSAValue) -> bool:
+    """Whether two values are one, through ops that only say where elements lie."""
+    while a is not b:
+        x, y = a.owner, b.owner
+        if type(x) is not type(y) or not isinstance(x, ADDRESSES) or not isinstance(y, ADDRESSES):
+            return False
+        if len(x.operands) != 1 or x.properties != y.properties or a.type != b.type:
+            return False
+        a, b = x.operands[0], y.operands[0]
+    return True
 
 
 def dependent(first: Group, second: Group) -> Iterator[tuple[SSAValue, Operation]]:

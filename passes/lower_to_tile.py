@@ -38,17 +38,18 @@ Lowering = Callable[[Fused], tuple[Block, dict[str, Any]]]
 
 def lower_contraction(op: Fused) -> tuple[Block, dict[str, Any]]:
     """A kernel around a product, by what kind of product it is."""
-    (anchor,) = (o for o in op.ops() if role_of(o) is Role.CONTRACTION)
-    if type(anchor) not in CONTRACTIONS:
-        raise Unsupported(f"{anchor.name} has no lowering")
-    return CONTRACTIONS[type(anchor)](op, anchor)
+    anchors = [o for o in op.ops() if role_of(o) is Role.CONTRACTION]
+    kind = type(anchors[0])
+    if kind not in CONTRACTIONS:
+        raise Unsupported(f"{anchors[0].name} has no lowering")
+    return CONTRACTIONS[kind](op, anchors)
 
 
 CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
     graph.MatMul: lower_matmul,
-    graph.Conv: lower_conv,
-    graph.ConvTranspose: lower_conv,
-    graph.Attention: lower_attention,
+    graph.Conv: lambda op, anchors: lower_conv(op, *anchors),
+    graph.ConvTranspose: lambda op, anchors: lower_conv(op, *anchors),
+    graph.Attention: lambda op, anchors: lower_attention(op, *anchors),
 }
 """How a kernel around each kind of product is lowered."""
 

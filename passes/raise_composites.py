@@ -24,6 +24,7 @@ from aicc.ir.graph import (
     Attention,
     Div,
     Exp,
+    Expand,
     IsNaN,
     LayerNorm,
     MatMul,
@@ -31,6 +32,7 @@ from aicc.ir.graph import (
     ReduceMax,
     ReduceMean,
     ReduceSum,
+    Reshape,
     RMSNorm,
     Rsqrt,
     Select,
@@ -79,7 +81,7 @@ def replace(
     new = made.results[0]
     if new.type == op.results[0].type:
         new.name_hint = op.results[0].name_hint
-        rewriter.replace_op(op, [], [new])
+        rewriter.replace(op, [], [new])
     else:
         rewriter.erase_op(made)
 
@@ -254,6 +256,35 @@ class RaiseAttention(RewritePattern):
         replace(rewriter, op, Attention, q, key, op.rhs, mask, scale=scale * q_scale * k_scale)
 
 
+class RaiseGroupedQuery(RewritePattern):
+    """attention(q, repeat(k), repeat(v)) → attention(q, k, v), heads repeated side by side"""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, Attention):
+            return
+        key, value = _repeated(op.key), _repeated(op.value)
+        if key is None or value is None or shape_of(key)[1] != shape_of(value)[1]:
+            return
+        replace(rewriter, op, Attention, op.query, key, value, op.mask, **op.param_values())
+
+
+def _repeated(value: SSAValue) -> SSAValue | None:
+    """The source [B, G, T, D] of [B, G·R, T, D], in which each head stands R times in a row."""
+    merged = made_by(value, Reshape)
+    expanded = made_by(merged.input, Expand) if merged is not None else None
+    opened = made_by(expanded.input, Reshape) if expanded is not None else None
+    if merged is None or expanded is None or opened is None or rank_of(opened.input) != 4:
+        return None
+    b, g, t, d = shape_of(opened.input)
+    wide = shape_of(expanded.result)
+    if shape_of(opened.result) != (b, g, 1, t, d) or len(wide) != 5 or None in (b, g, t, d):
+        return None
+    if (*wide[:2], *wide[3:]) != (b, g, t, d) or not isinstance(wide[2], int):
+        return None
+    assert g is not None
+    return opened.input if shape_of(value) == (b, g * wide[2], t, d) else None
+
+
 def _unguarded(value: SSAValue) -> tuple[SSAValue, bool]:
     """What select(isnan(x), 0, x) guards, and whether it is such a select."""
     select = made_by(value, Select)
@@ -303,6 +334,7 @@ class RaiseComposites(ModulePass):
             AbsorbScale(),
             AbsorbBias(),
             RaiseAttention(),
+            RaiseGroupedQuery(),
         ]
         PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(op)
         eliminate_dead_code(op)

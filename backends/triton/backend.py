@@ -59,7 +59,11 @@ class TritonBackend:
 
     name = "triton"
     description = TargetDescription("triton", _keeps)
-    lowering = "raise-composites,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce,plan-memory"
+    lowering = (
+        "raise-composites,simplify-masks,canonicalize,cse,dce,merge-matmuls,sink-norm,"
+        "canonicalize,cse,dce,"
+        "fuse,dce,lower-to-tile,dce,plan-memory"
+    )
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

@@ -192,7 +192,7 @@ class Program:
         total = tile.arena_bytes(self.func)
         self.line('"""Buffers for what lives between kernels, all in one arena."""')
         self.prologue()
-        self.line(f"arena = torch.empty({self.dim(total)}, dtype=torch.uint8, device=device)")
+        self.line(f"arena = torch.empty({self.shape([total])}, dtype=torch.uint8, device=device)")
         self.line("return (")
         for a in buffers:
             self.names[a.result] = self.fresh(a.result.name_hint)

@@ -68,18 +68,20 @@ class _Convolution:
             bias = tracer.value(self.conv.bias, (channel,))
             add = "arith.addf" if self.out.is_float else "arith.addi"
             after = n.Combine(self.out, acc.axes, add, acc, bias)
+        at, over = [sym(a) for a in right], [sym(s) for s in places]
+        patch = self.patch(tracer, at, g, [sym(batch)], over)
         return Product(
             self.op,
-            self.conv.result,
+            [self.conv.result],
             tracer,
             extents,
             kinds,
             coords,
             self.taps(tracer, [sym(a) for a in left], g, channel),
-            self.patch(tracer, [sym(a) for a in right], g, [sym(batch)], [sym(s) for s in places]),
+            [patch],
             self.dtype,
-            acc,
-            after,
+            [acc],
+            [after],
             indexed=True,
         )
 

@@ -1,8 +1,10 @@
 """Kernels around a product: a prologue on each operand, the product, an epilogue.
 
-Each program computes one tile ``[BLOCK_M, BLOCK_N]`` of sums over k. Axes are of a kind: "grid"
-ones go to the grid, those of "m", "n" and k are walked through as one each. Tiles are visited in
-groups of `GROUP_M` rows, so that those that run at the same time share operands in the cache.
+Each program computes one tile ``[BLOCK_M, BLOCK_N]`` of sums over k. Products of one left operand
+with several right ones have an accumulator each, and what the epilogue needs summed over the left
+operand's rows, as a norm does, is summed in the same loop. Axes are of a kind: "grid" ones go to
+the grid, those of "m", "n" and k are walked through as one each. Tiles are visited in groups of
+`GROUP_M` rows, so that those that run at the same time share operands in the cache.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from aicc.ir.tile.types import tile as tile_type
 from aicc.ir.types import element_type, shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.emitter import AxisVar, Emitter
+from aicc.passes.tiling.reductions import Reduction
 from aicc.passes.tiling.scalars import computed
 from aicc.passes.tiling.spaces import (
     Space,
@@ -49,35 +52,36 @@ M, N, KA, KB = (n.axis_name(a) for a in ("m", "n", "ka", "kb"))
 class Product:
     """What a kernel around a product is made of, traced back to memory.
 
-    `result` is the product's value at `coords`, over the axes of `extents`, each of a kind: "m",
-    "n", "ka", "kb", or others that go to the grid ("batch" joins "m" where it can). `after` makes
-    the result's node from that of the sums.
+    `results` are the products' values at `coords`, over the axes of `extents`, each of a kind:
+    "m", "n", "ka", "kb", or others that go to the grid ("batch" joins "m" where it can). For each
+    there is a node of the right operand in `rhs`, of the sums in `acc`, and in `after` of the
+    result that is made from the sums.
     """
 
     op: Fused
-    result: SSAValue
+    results: Sequence[SSAValue]
     tracer: n.Tracer
     extents: Mapping[str, Dim]
     kinds: Mapping[str, str]
     coords: Sequence[Dim]
     lhs: n.Node
-    rhs: n.Node
+    rhs: Sequence[n.Node]
     dtype: DType
-    acc: n.Given
-    after: n.Node
+    acc: Sequence[n.Given]
+    after: Sequence[n.Node]
     indexed: bool = False
     """Whether the right operand's address takes divisions: more registers for each element."""
 
     def lower(self) -> tuple[Block, dict]:
         """The kernel's body and its parameters."""
-        self.tracer.given[self.result] = self.after
-        shape = known_shape(shape_of(self.result))
+        self.tracer.given.update(zip(self.results, self.after, strict=True))
+        shape = known_shape(shape_of(self.results[0]))
         used = [a for a, k in self.kinds.items() if k not in ("ka", "kb")]
         outputs = [
             output_of(self.tracer, v, shape, self.coords, used=used)
             for v in self.op.yielded().inputs
         ]
-        roots = [self.lhs, self.rhs, *(o.node for o in outputs)]
+        roots = [self.lhs, *self.rhs, *(o.node for o in outputs)]
         exprs = [*index_expressions(self.tracer, *roots), *(o.offset for o in outputs)]
         space = collapsed(self.extents, self.kinds, exprs, keep=(M, N, KA, KB))
         return _Kernel(self, space, outputs).build()
@@ -118,23 +122,59 @@ class _Kernel:
         e.add_axis(AxisVar(rows, row_extent, block_m, 0), first_m)
         e.add_axis(AxisVar(columns, column_extent, block_n, 1), first_n)
 
-        zero = tile.Full.make(
-            value=0 if isinstance(accumulator(product.dtype), IntegerType) else 0.0,
-            result_types=[tile_type([block_m, block_n], accumulator(product.dtype))],
-        )
-        block = e.begin_loop(block_k, depth, [e.insert(zero)])
-        block.args[0].name_hint, block.args[1].name_hint = "k", "acc"
+        sums = self.row_sums()
+        e.axes[left] = AxisVar(left, depth, block_k, 1)  # what the sums ask for
+        plans = [e.reduction(node)[0] for node in sums]
+        del e.axes[left]
+        carried = [self.zero(e, block_m, block_n) for _ in product.rhs]
+        carried += [self.neutral(e, plan, block_m) for plan in plans]
+        block = e.begin_loop(block_k, depth, carried)
+        block.args[0].name_hint = "k"
+        accs = block.args[1 : 1 + len(product.rhs)]
         e.add_axis(AxisVar(left, depth, block_k, 1), block.args[0])
         e.add_axis(AxisVar(right, depth, block_k, 0), block.args[0])
         a = e.factor(product.lhs, left, product.dtype, [block_m, block_k])
-        b = e.factor(product.rhs, right, product.dtype, [block_k, block_n])
-        (total,) = e.end_loop([e.insert(tile.Dot.make(a, b, block.args[1]))])
-        total.name_hint = "acc"
-
-        e.remember(product.acc, e.scalars.cast(total, computed(product.acc.dtype)))
+        totals: list[SSAValue] = []
+        for rhs, acc in zip(product.rhs, accs, strict=True):
+            acc.name_hint = "acc"
+            b = e.factor(rhs, right, product.dtype, [block_k, block_n])
+            totals.append(e.insert(tile.Dot.make(a, b, acc)))
+        for node, plan, total in zip(sums, plans, block.args[1 + len(accs) :], strict=True):
+            assert node.arg is not None
+            value = e.broadcast(e.covered(node, e.node(node.arg)), [block_m, block_k])
+            totals.append(plan.combine(total, plan.reduce(value)))
+        found = e.end_loop(totals)
+        for given, total in zip(product.acc, found, strict=False):
+            total.name_hint = "acc"
+            e.remember(given, e.scalars.cast(total, computed(given.dtype)))
+        for node, plan, total in zip(sums, plans, found[len(product.acc) :], strict=True):
+            e.remember(node, e.finished(plan, total))
         for o, buffer in zip(self.outputs, results, strict=True):
             e.store(o.node, buffer, o.offset, [*o.axes, rows, columns])
         return finished(e, product.op, [*(a.extent for a in grid), tiles_m * tiles_n])
+
+    def row_sums(self) -> list[n.Reduced]:
+        """What the epilogue needs summed over rows of the left operand."""
+        nodes = n.nodes_below(*(o.node for o in self.outputs))
+        sums = [node for node in nodes if isinstance(node, n.Reduced)]
+        for node in sums:
+            below = [m for m in n.nodes_below(node) if isinstance(m, (n.Reduced, n.Given))]
+            if len(below) > 1:
+                raise n.Unsupported("sums over rows that need other sums first")
+        return sums
+
+    def zero(self, e: Emitter, rows: Dim, columns: Dim) -> SSAValue:
+        element = accumulator(self.product.dtype)
+        value = 0 if isinstance(element, IntegerType) else 0.0
+        made = tile.Full.make(value=value, result_types=[tile_type([rows, columns], element)])
+        return e.insert(made)
+
+    def neutral(self, e: Emitter, plan: Reduction, rows: Dim) -> SSAValue:
+        if plan.is_arg:
+            raise n.Unsupported("the place of a row's extreme beside a product")
+        value = float(plan.neutral) if plan.dtype.is_float else int(plan.neutral)
+        made = tile.Full.make(value=value, result_types=[tile_type([rows, 1], plan.element)])
+        return e.insert(made)
 
     def tile_of(
         self, e: Emitter, axis: int, tiles_m: Dim, tiles_n: Dim
@@ -168,6 +208,7 @@ def accumulator(dtype: DType) -> Attribute:
 def default_schedule(product: Product, m: Dim, n_: Dim, k: Dim, batch: Dim) -> dict[str, int]:
     """Blocks for a product of the given size: large where there is work for a whole chip."""
     block_m, block_n, block_k = (128, 128, 64) if product.dtype.bits <= 16 else (64, 64, 32)
+    block_n //= len(product.rhs)
     block_m, block_n = _clipped(m, block_m), _clipped(n_, block_n)
     if isinstance(m, int) and isinstance(n_, int) and isinstance(batch, int):
         while (
@@ -179,7 +220,11 @@ def default_schedule(product: Product, m: Dim, n_: Dim, k: Dim, batch: Dim) -> d
                 block_n //= 2
     block_m, block_n = max(block_m, LEAST), max(block_n, LEAST)
     block_k = _clipped(k, 32 if product.indexed else block_k)
-    large = block_n * block_k >= 2048 if product.indexed else block_m * block_n >= 128 * 128
+    large = (
+        block_n * block_k >= 2048
+        if product.indexed
+        else block_m * block_n * len(product.rhs) >= 128 * 128
+    )
     return {
         "BLOCK_M": block_m,
         "BLOCK_N": block_n,
