@@ -330,7 +330,8 @@ class _Emitter:
             if symbol not in self.symbols:
                 self.symbols[symbol] = _identifier("s_" + symbol)
                 self.line(depth, f"{self.symbols[symbol]} = {self.name(value)}.shape[{axis}]")
-        made = [self.name(b) for b in op.buffers] or [self.empty(v) for v in op.outputs]
+        placed = {o: b for o, b in zip(op.outputs, op.buffers, strict=False) if b in self.names}
+        made = [self.name(placed[v]) if v in placed else self.empty(v) for v in op.outputs]
         sizes = ", ".join(f"{s!r}: {self.dim(sym(s))}" for s in kernel.sizes)
         if kernel not in self.runners:
             name = _identifier(op.kernel) + "_"
@@ -351,12 +352,10 @@ class _Emitter:
         return self.bind_global("dtype", element_type(value).np)
 
     def alloc(self, op: tile.Alloc, depth: int) -> None:
-        """A buffer of its own, or a part of the arena."""
-        made = self.empty(op.result)
+        """A part of the arena; a buffer outside of it is made where it is written."""
         if op.offset:
-            made = f"part(arena, {self.dim(op.offset[0])}, {self.shape(op.result)}, "
-            made += f"{self.dtype(op.result)})"
-        self.line(depth, f"{self.name(op.result)} = {made}")
+            place = f"{self.dim(op.offset[0])}, {self.shape(op.result)}, {self.dtype(op.result)}"
+            self.line(depth, f"{self.name(op.result)} = part(arena, {place})")
 
     def loop(self, op: graph.Loop, depth: int) -> None:
         block = op.body.block

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -256,17 +257,14 @@ class Program:
     def op(self, op: Operation) -> None:
         if isinstance(op, tile.Launch):
             self.launch(op)
-        elif isinstance(op, tile.Alloc):
-            if not op.offset:
-                self.line(f"{self.name(op.result)} = {self.empty(op.result)}")
         elif isinstance(op, graph.Constant):
             self.constant(op)
         elif isinstance(op, graph.If):
             self.conditional(op)
         elif isinstance(op, graph.Loop):
             self.loop(op)
-        elif isinstance(op, graph.Yield) or op.name == "func.return":
-            pass
+        elif isinstance(op, (graph.Yield, tile.Alloc)) or op.name == "func.return":
+            pass  # buffers outside the arena are made where they are written
         elif isinstance(op, GraphOp) and type(op) in LIBRARY:
             try:
                 LIBRARY[type(op)](self, op)
@@ -362,10 +360,11 @@ class Program:
         for symbol, (value, axis) in op.size_sources().items():
             self.size(symbol, value, axis)
         for buffer, out in zip(op.buffers, op.outputs, strict=False):
-            self.names[out] = self.names[buffer]
+            if buffer in self.names:
+                self.names[out] = self.names[buffer]
         outputs = [self.name(v) for v in op.outputs]
-        if not op.buffers:
-            for name, out in zip(outputs, op.outputs, strict=True):
+        for name, out, buffer in zip_longest(outputs, op.outputs, op.buffers):
+            if buffer not in self.names:
                 self.line(f"{name} = {self.empty(out)}")
         sizes = [bind(d, kernel.schedule) for d in kernel.grid]
         grid = product_text(sizes, "triton.cdiv")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aicc import torch_backend
+from tests.backends.triton.interpreter import mend
 
 transformers = pytest.importorskip("transformers")
 
@@ -85,6 +86,22 @@ def build(name):
             ),
             lambda n: {**tokens(n), "decoder_input_ids": torch.randint(0, 90, (2, n))},
         ),
+        "mobilenet": lambda: (
+            t.MobileNetV2Model(t.MobileNetV2Config(depth_multiplier=0.35, image_size=32)),
+            lambda n: {"pixel_values": torch.randn(2, 3, 64, 64)},
+        ),
+        "mamba": lambda: (
+            t.MambaModel(
+                t.MambaConfig(
+                    vocab_size=100,
+                    hidden_size=32,
+                    state_size=8,
+                    num_hidden_layers=2,
+                    use_cache=False,
+                )
+            ),
+            tokens,
+        ),
         "whisper": lambda: (
             t.WhisperModel(
                 t.WhisperConfig(
@@ -111,7 +128,18 @@ def build(name):
     return model.eval(), inputs
 
 
-NAMES = ("bert", "gpt2", "llama", "mixtral", "vit", "resnet-50", "t5", "whisper")
+NAMES = (
+    "bert",
+    "gpt2",
+    "llama",
+    "mixtral",
+    "vit",
+    "resnet-50",
+    "t5",
+    "mobilenet",
+    "mamba",
+    "whisper",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,6 +156,22 @@ def test_inference_without_fallback(name):
         for length in (7, 64, 129):
             x = inputs(length)
             torch.testing.assert_close(f(**x)[0], model(**x)[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inference_through_triton(name):
+    """The kernels of the Triton target, in Triton's interpreter where there is no GPU."""
+    mend()
+    torch._dynamo.reset()
+    model, inputs = build(name)
+    f = torch.compile(
+        model,
+        backend=torch_backend.aicc_backend,
+        options={"fallback": "error", "target": "triton"},
+    )
+    with torch.no_grad():
+        x = inputs(9)
+        torch.testing.assert_close(f(**x)[0], model(**x)[0], rtol=1e-3, atol=1e-4)
 
 
 def bert_tiny():

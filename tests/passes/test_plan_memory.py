@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from aicc.backends.numpy.backend import NumpyBackend
 from aicc.ir import graph, tile
 from aicc.ir.builder import GraphBuilder
+from aicc.ir.dtypes import f32
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import finish_function, main_of, new_function
 from aicc.ir.symbols import Dim, evaluate, maximum, sym
@@ -128,3 +129,19 @@ def test_results_outlive_the_arena(layers):
     kept = first.copy()
     run(x + 1, w)
     np.testing.assert_array_equal(first, kept)
+
+
+def test_sizes_that_data_tells():
+    """A buffer whose size is known only once its operand is there is made where it is written."""
+    func = new_function("main", [("x", tensor((5, 5), "f32"))])
+    b = GraphBuilder(func.body.block)
+    b.names_dims = True
+    places = b.emit(graph.Cast, b.emit(graph.NonZero, *func.args), to=f32)
+    made = b.emit(graph.Exp, b.emit(graph.ReduceSum, places, axes=(0,), keepdims=False))
+    finish_function(func, [("y", b.emit(graph.Softmax, made, axis=0))])
+    module = ModuleOp([func])
+    x = np.eye(5, dtype=np.float32)
+    want = NUMPY.run(module, [x])
+    made = planned(module)
+    assert any(isinstance(op, tile.Launch) for op in main_of(made).body.block.ops)
+    np.testing.assert_allclose(NUMPY.run(made, [x])[0], want[0], rtol=1e-6)
