@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
-from aicc.ir.graph import Constant, Fused, Reshape, ShapeExpr, Yield
+from aicc.ir.graph import Cast, Constant, Fused, Reshape, ShapeExpr, Yield
 from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.op import GraphOp
@@ -22,6 +22,7 @@ from aicc.passes.fusion_groups import (
     bytes_of,
     is_literal,
     merged,
+    needed_outside,
     why_not,
 )
 
@@ -98,6 +99,7 @@ class _Former:
             reason = why_not(first, second, self.cost) or self.cycle(first, second)
             if reason is None:
                 both = merged(first, second)
+                both.ops.sort(key=self.index.__getitem__)
                 for member in both.ops:
                     self.group_of[member] = both
             self.remark(value, op, reason)
@@ -105,16 +107,19 @@ class _Former:
     def belongs_elsewhere(self, first: Group, second: Group) -> bool:
         """Whether ops of elements had better wait for those that read them.
 
-        Elements of a product that are only reduced are computed where they are, instead of being
-        written too. So is what scales a product, behind a reduction of other elements.
+        Elements that are only reduced are computed where they are, instead of being written beside
+        the product, or the other elements, that they are made from. So is what scales a product,
+        behind a reduction of other elements.
         """
         if second.role is not Role.POINTWISE:
             return False
-        if first.role is Role.CONTRACTION:
+        stored = first.role is Role.POINTWISE and needed_outside(first, second)
+        if stored or first.role is Role.CONTRACTION:
             return self.is_only_reduced(second)
         return first.role is Role.REDUCTION and self.scales_product(second)
 
     def is_only_reduced(self, group: Group) -> bool:
+        """Whether all that reads the group combines its elements, with nothing from a product."""
         pending, seen = list(group.outputs()), set[Operation]()
         if not pending:
             return False
@@ -123,6 +128,8 @@ class _Former:
                 op = use.operation
                 role = role_of(op)
                 if role is Role.POINTWISE and len(seen) < SEARCH:
+                    if any(comes_from_product(v) for v in op.operands):
+                        return False
                     if op not in seen:
                         seen.add(op)
                         pending.extend(op.results)
@@ -296,6 +303,13 @@ def copy_addresses(block: Block) -> None:
                 op.results[0].replace_uses_with_if(
                     copy.results[0], lambda use, reader=reader: use.operation is reader
                 )
+
+
+def comes_from_product(value: SSAValue) -> bool:
+    """Whether a value is a product's, reshaped or not."""
+    while isinstance(value.owner, (Reshape, Cast)):
+        value = value.owner.operands[0]
+    return role_of(value.owner) is Role.CONTRACTION
 
 
 def takes_part(op: GraphOp) -> bool:

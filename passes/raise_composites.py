@@ -22,6 +22,7 @@ from aicc.ir.builder import GraphBuilder
 from aicc.ir.graph import (
     Add,
     Attention,
+    Cast,
     Div,
     Exp,
     Expand,
@@ -197,6 +198,33 @@ class AbsorbScale(RewritePattern):
             return
 
 
+class AbsorbCasts(RewritePattern):
+    """cast(rms_norm(cast(x))) · s → rms_norm(x, s) for 16-bit x and s, likewise layer_norm
+
+    Both compute in f32; the composite rounds once instead of twice.
+    """
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, Mul):
+            return
+        for value, scale in either_way(op):
+            narrow = made_by(value, Cast)
+            norm = narrow.input.owner if narrow is not None else None
+            if not isinstance(norm, (RMSNorm, LayerNorm)) or norm.scale is not None:
+                continue
+            wide = made_by(norm.input, Cast)
+            if wide is None or not one_use(value, norm.results[0]):
+                continue
+            dtypes = {element_type(v) for v in (wide.input, value, scale)}
+            if len(dtypes) > 1 or not element_type(value).is_low_precision_float:
+                continue
+            if shape_of(scale) != shape_of(norm.input)[norm.axis :]:
+                continue
+            given = (wide.input, scale)
+            replace(rewriter, op, type(norm), *given, axis=norm.axis, epsilon=norm.epsilon)
+            return
+
+
 class AbsorbBias(RewritePattern):
     """layer_norm(x, s) + b → layer_norm(x, s, b) for b over the normalised dims"""
 
@@ -332,6 +360,7 @@ class RaiseComposites(ModulePass):
             RaiseRMSNorm(),
             RaiseLayerNorm(),
             AbsorbScale(),
+            AbsorbCasts(),
             AbsorbBias(),
             RaiseAttention(),
             RaiseGroupedQuery(),

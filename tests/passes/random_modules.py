@@ -163,6 +163,22 @@ class Maker:
         x, y = self.pick(f32, 2), self.pick(f32, 2)
         return None if x is None or y is None else self.b.emit(graph.MatMul, x, y)
 
+    def projections(self) -> SSAValue | None:
+        """Products of one operand, normed or not, with one or two weights."""
+        x = self.pick(f32, 2)
+        if x is None or not isinstance(depth := shape_of(x)[-1], int) or depth < 1:
+            return None
+        axis = rank_of(x) - 1
+        norm = self.draw(st.sampled_from([None, graph.RMSNorm, graph.LayerNorm]))
+        if norm is not None:
+            scale = self.b.constant(values(self.rng, (depth,), f32))
+            x = self.b.emit(norm, x, scale, axis=axis, epsilon=0.1)
+        columns = self.draw(st.sampled_from([1, 4, depth]))
+        for _ in range(self.draw(st.integers(1, 2))):
+            weight = self.b.constant(values(self.rng, (depth, columns), f32))
+            self.pool.append(self.b.emit(graph.MatMul, x, weight))
+        return self.pool.pop()
+
     def composite(self) -> SSAValue | None:
         x = self.pick(f32, 1)
         if x is None:
@@ -191,6 +207,7 @@ STEPS = (
     Maker.pad,
     Maker.expand,
     Maker.matmul,
+    Maker.projections,
     Maker.composite,
     Maker.constant,
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from aicc.backends.triton.backend import TritonBackend
 from aicc.ir import graph
 from aicc.ir.asm import parse_module, print_module
 from aicc.ir.interfaces import CompileContext
@@ -42,7 +43,7 @@ PIPELINES = (
     "decompose{all=true},fuse,dce",
     "fuse{max-ops=3 max-operands=4}",
     "fuse,lower-to-tile,dce",
-    "canonicalize,raise-composites,canonicalize,fuse,lower-to-tile,dce,plan-memory",
+    f"canonicalize,{TritonBackend.lowering}",
     DEFAULT_PIPELINE,
 )
 
