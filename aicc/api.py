@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from aicc.artifact import load_artifact, save_artifact
 from aicc.dims import DimSpec, Range, parse_dims
 from aicc.errors import CompileError, InputError
 from aicc.ir.asm import print_module
-from aicc.ir.interfaces import CompileContext
+from aicc.ir.interfaces import CompileContext, Tuned
 from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
 from aicc.report import Summary, summarize
 from aicc.sources import import_any
 from aicc.targets import DEFAULT_TARGET, Backend, Program, backend
+from aicc.tuning import Record
 from aicc.verify import VerifyEach
 
 Inputs = Sequence[Any] | Mapping[str, Any]
@@ -206,6 +208,8 @@ def compile(
     owned_outputs: bool = False,
     custom_calls: Callable[..., Any] | None = None,
     remarks: list[str] | None = None,
+    chips: Sequence[str] = (),
+    tuning: str | Path | None = None,
 ) -> CompiledModel:
     """Compile a model.
 
@@ -215,26 +219,43 @@ def compile(
     sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and
     after each pass and stops at the first that changes the result. `remarks`: a list that takes the
     lines in which passes explain their decisions (what `fuse` fused, and why not the rest).
+    `chips`: what kernels are scheduled for (``["sm_90"]``), by default the GPU that is there.
+    `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names.
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
-    ranges = parse_dims(dims)
     chosen = backend(target, custom_calls)
     pipeline = full_pipeline(chosen.lowering) if pipeline is None else pipeline
-    passes = parse_pipeline(pipeline)
+    request = _Request(
+        chosen,
+        pipeline,
+        parse_pipeline(pipeline),
+        parse_dims(dims),
+        verify_each,
+        observer,
+        owned_outputs,
+        remarks,
+        tuple(chips) or chosen.chips(),
+        Record.default(tuning).outcomes(),
+    )
     with collector_paused():
-        return _compile(
-            model,
-            inputs,
-            chosen,
-            ranges,
-            passes,
-            pipeline,
-            verify_each,
-            observer,
-            owned_outputs,
-            remarks,
-        )
+        return _compile(model, inputs, request)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What `compile` was asked for, beside the model."""
+
+    backend: Backend
+    pipeline: str
+    passes: Sequence[ModulePass]
+    ranges: Mapping[str, Range]
+    verify_each: bool
+    observer: Observer | None
+    owned_outputs: bool
+    remarks: list[str] | None
+    chips: tuple[str, ...]
+    tuned: Mapping[tuple[str, str], Tuned]
 
 
 @contextmanager
@@ -249,49 +270,44 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _compile(
-    model: Any,
-    inputs: Inputs | None,
-    chosen: Backend,
-    ranges: Mapping[str, Range],
-    passes: Sequence[ModulePass],
-    pipeline: str,
-    verify_each: bool,
-    observer: Observer | None,
-    owned_outputs: bool,
-    remarks: list[str] | None = None,
-) -> CompiledModel:
-    imported = import_any(model, inputs, ranges)
-    module = imported.module
+def _compile(model: Any, inputs: Inputs | None, request: _Request) -> CompiledModel:
+    imported = import_any(model, inputs, request.ranges)
+    module, target = imported.module, request.backend
     module.verify()
     original = module.clone()
-    context = CompileContext(evaluator=chosen, target=chosen.description, remarks=remarks)
-    manager = PassManager(passes, context, verify_ir_each=verify_each)
-    if observer is not None:
-        observer("import", 0, len(passes), module)
-        manager.after.append(lambda i, p, m: observer(p.name, i + 1, len(passes), m))
-    if verify_each:
+    context = CompileContext(
+        evaluator=target,
+        target=target.description,
+        remarks=request.remarks,
+        chips=request.chips,
+        tuned=request.tuned,
+    )
+    manager = PassManager(request.passes, context, verify_ir_each=request.verify_each)
+    if (observer := request.observer) is not None:
+        total = len(request.passes)
+        observer("import", 0, total, module)
+        manager.after.append(lambda i, p, m: observer(p.name, i + 1, total, m))
+    if request.verify_each:
         example = None if isinstance(inputs, Mapping) or imported.specialized else inputs
-        VerifyEach(chosen, example).attach(manager, module)
+        VerifyEach(target, example).attach(manager, module)
     try:
         manager.run(module)
-        program = chosen.load(module, owned_outputs)
+        program = target.load(module, request.owned_outputs)
     except (ValueError, RuntimeError) as e:
         raise CompileError(str(e)) from e
 
     def respecialize(given: Inputs) -> CompiledModel:
+        quiet = replace(request, verify_each=False, observer=None, remarks=None)
         with collector_paused():
-            return _compile(
-                model, given, chosen, ranges, passes, pipeline, False, None, owned_outputs
-            )
+            return _compile(model, given, quiet)
 
     return CompiledModel(
         module,
-        chosen,
+        target,
         program,
         manager.records,
         original,
-        pipeline,
+        request.pipeline,
         imported.specialized,
         respecialize if imported.specialized else None,
         imported.declared,

@@ -5,6 +5,7 @@ model.mlir          the final IR
 model.safetensors   large constants
 program.py          the code that the NumPy target runs, to read
 kernels.py          the kernels of the Triton target, which run without aicc
+tuning.json         each kernel's schedule, and what chose it (Triton target)
 *.cubin, *.hsaco    kernels compiled for chips, each with a .json of what a launch needs
 """
 
@@ -87,7 +88,7 @@ def save_artifact(
         save_weights(constants, staging / "model.safetensors")
         (staging / "model.mlir").write_text(print_module(module))
         (staging / program.source_name).write_text(program.source)
-        for name, data in program.binaries(archs).items():
+        for name, data in program.files(archs).items():
             (staging / name).write_bytes(data)
         files = {p.name: _hash(p) for p in sorted(staging.iterdir())}
         manifest = {

@@ -40,6 +40,9 @@ ExplainFusion = Annotated[
 ]
 
 
+Tuning = Annotated[Path | None, typer.Option(help="A record of aicc tune, to take schedules from.")]
+
+
 def _explain(remarks: Sequence[str] | None) -> None:
     if remarks is None:
         return
@@ -85,6 +88,7 @@ def compile(
     arch: Annotated[
         str | None, typer.Option(help="Compile kernels for chips too: sm_80,sm_90,gfx942.")
     ] = None,
+    tuning: Tuning = None,
 ) -> None:
     """Compile MODEL and write an artifact."""
     from aicc.dumps import observers
@@ -92,10 +96,13 @@ def compile(
     remarks: list[str] | None = [] if explain_fusion else None
     with progress() as show:
         observer = observers(dump_ir, print_ir_after, show)
-        compiled = _compile(model, target, pipeline, dim, verify_each, observer, remarks)
+        archs = arch.split(",") if arch else []
+        compiled = _compile(
+            model, target, pipeline, dim, verify_each, observer, remarks, archs, tuning
+        )
     _explain(remarks)
     where = output if output is not None else Path(_stem(model) + ".aicc")
-    compiled.save(where, arch.split(",") if arch else ())
+    compiled.save(where, archs)
     typer.echo(f"artifact: {where}", err=True)
     if dump_ir is not None:
         typer.echo(f"IR dumps: {dump_ir}", err=True)
@@ -109,6 +116,8 @@ def _compile(
     verify_each: bool,
     observer: Any,
     remarks: list[str] | None = None,
+    chips: Sequence[str] = (),
+    tuning: Path | None = None,
 ) -> CompiledModel:
     import aicc.api
     from aicc.dims import parse_dim_options
@@ -121,6 +130,8 @@ def _compile(
         verify_each=verify_each,
         observer=observer,
         remarks=remarks,
+        chips=chips,
+        tuning=tuning,
     )
 
 
@@ -144,6 +155,31 @@ def progress() -> Iterator[Any]:
             bar.update(task, description=name, completed=number, total=total)
 
         yield show
+
+
+@app.command()
+def tune(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The record; what it has is not measured again.")
+    ] = Path("tuning.json"),
+    target: Annotated[str, typer.Option(help="Whose kernels are measured.")] = "triton",
+    dim: DimOption = [],  # noqa: B006
+    best: Annotated[
+        int, typer.Option(help="How many of the schedules that the model ranks first are run.")
+    ] = 8,
+) -> None:
+    """Measure schedules for MODEL's kernels on the GPU that is there, and keep the fastest."""
+    import aicc.tuning
+
+    record = aicc.tuning.Record.load(output)
+    with progress() as show:
+        compiled = _compile(model, target, None, dim, False, None)
+        found = aicc.tuning.tune(compiled, record, best, show)
+    for name, entry in found:
+        won = entry.winning_call or ", ".join(f"{k}={v}" for k, v in entry.schedule.items())
+        typer.echo(f"{name}: {entry.seconds * 1e6:.1f} us, {entry.tried} schedules tried: {won}")
+    typer.echo(f"record: {output}", err=True)
 
 
 @app.command()

@@ -26,7 +26,9 @@ class Program(Protocol):
     input_names: list[str]
     output_names: list[str]
 
-    def binaries(self, archs: Sequence[str]) -> Mapping[str, bytes]: ...
+    def files(self, archs: Sequence[str]) -> Mapping[str, bytes]:
+        """What an artifact holds beside source and constants, with kernels compiled for chips."""
+        ...
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]: ...
 
@@ -38,6 +40,10 @@ class Backend(Protocol):
     description: TargetDescription
     lowering: str
     """Passes from graph IR to what the target prints, run after those for every target."""
+
+    def chips(self) -> tuple[str, ...]:
+        """What kernels are scheduled for where nothing else is said; none for a target without."""
+        ...
 
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> Program: ...
 

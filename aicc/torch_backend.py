@@ -2,7 +2,8 @@
 
 Options (``torch.compile(…, options={…})``): `target`; `dump_ir`, a folder that gets the IR of every
 graph after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in
-torch, with one warning that names it) or "error"; `pipeline`; `verify_each`.
+torch, with one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a record of
+`aicc tune`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Options:
     fallback: str = "eager"
     pipeline: str | None = None
     verify_each: bool = False
+    tuning: str | None = None
 
     @classmethod
     def parse(cls, given: Mapping[str, Any] | None) -> Options:
@@ -111,6 +113,7 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         observer=observer,
         owned_outputs=True,
         custom_calls=torch_call,
+        tuning=options.tuning,
     )
     return runner(imported, compiled)
 

@@ -24,7 +24,7 @@ def compiled(name: str) -> tuple[Any, Any]:
 
     model, inputs = fusion.build(name)
     halves = tuple(x.bfloat16() if x.is_floating_point() else x for x in inputs)
-    made = aicc.compile(model.to(torch.bfloat16), halves, target="triton")
+    made = aicc.compile(model.to(torch.bfloat16), halves, target="triton", chips=ARCHS)
     return made, import_source(made.source)
 
 

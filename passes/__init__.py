@@ -25,6 +25,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "plan-memory": _pass("plan_memory", "PlanMemory"),
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
+    "schedule": _pass("schedule", "Schedule"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),
     "simplify-masks": _pass("simplify_masks", "SimplifyMasks"),
     "sink-norm": _pass("sink_norm", "SinkNorms"),

@@ -14,13 +14,13 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
 from aicc.ir import graph, tile
-from aicc.ir.asm import print_module
 from aicc.ir.graph import Fused
 from aicc.ir.graph.decompositions import DECOMPOSITIONS
 from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import bound_symbols, functions
 from aicc.ir.op import GraphOp
+from aicc.ir.tile.identity import nameless_text
 from aicc.ir.types import shape_of, symbols_of
 from aicc.passes.decompose import decomposed
 from aicc.passes.fusion_groups import is_literal, moved_bytes, sum_of
@@ -104,7 +104,7 @@ class LowerToTile(ModulePass):
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
                 pending.extendleft((func, part) for part in reversed(split(fused)))
                 continue
-            text = without_names(kernel)
+            text = nameless_text(kernel)
             if text not in known:
                 known[text] = _fresh(fused.label or fused.role, taken)
                 kernel.set_param("sym_name", known[text])
@@ -226,16 +226,6 @@ def decompose_composites(fused: Fused) -> None:
         native = type(op) in MOVES or scalars.implements(op) or type(op) in reductions.RULES
         if not native and role_of(op) is not Role.CONTRACTION:
             pending += decomposed(op)
-
-
-def without_names(kernel: tile.Kernel) -> str:
-    """The kernel's text, the same for kernels that differ in names only."""
-    copy = kernel.clone()
-    for op in copy.walk():
-        values = [*op.results, *(a for r in op.regions for b in r.blocks for a in b.args)]
-        for value in values:
-            value.name_hint = None
-    return print_module(copy, locations=False)
 
 
 def _fresh(label: str, taken: set[str]) -> str:

@@ -53,6 +53,14 @@ class TargetDescription:
     keeps: Callable[[GraphOp], bool] = _keeps_all
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """What was measured to be fastest for a kernel: a schedule, or a library's call of a name."""
+
+    schedule: Mapping[str, int]
+    library: str = ""
+
+
 @dataclass
 class CompileContext(Context):
     """An xDSL context with the dialects of the compiler loaded, and what the driver hands in."""
@@ -63,6 +71,10 @@ class CompileContext(Context):
     """Arrays that named constants of a parsed module refer to."""
     remarks: list[str] | None = None
     """Where passes that explain their decisions write them, one a line; None: nobody asks."""
+    chips: tuple[str, ...] = ()
+    """What kernels are scheduled for; the first decides, the others must be able to run them."""
+    tuned: Mapping[tuple[str, str], Tuned] = field(default_factory=dict)
+    """What was measured, by a kernel's key and chip."""
 
     def __post_init__(self) -> None:
         for dialect in (Builtin, Func, Arith, Math, Scf, Graph, Tile):
@@ -81,4 +93,6 @@ class CompileContext(Context):
             self.target,
             self.weights,
             self.remarks,
+            self.chips,
+            self.tuned,
         )

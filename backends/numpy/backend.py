@@ -29,6 +29,10 @@ class NumpyBackend:
     def __init__(self, custom_calls: CustomCalls | None = None):
         self.custom_calls = custom_calls
 
+    def chips(self) -> tuple[str, ...]:
+        """None: it runs on any."""
+        return ()
+
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> Executable:
         """Compile ``@main`` to something that can be called."""
         return compile_module(module, "main", self.custom_calls, owned_outputs)

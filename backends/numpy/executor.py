@@ -68,7 +68,7 @@ class Executable:
                 raise
             raise RunError(f"{label}: {e}") from e
 
-    def binaries(self, archs: Sequence[str]) -> dict[str, bytes]:
+    def files(self, archs: Sequence[str]) -> dict[str, bytes]:
         """Nothing is compiled for chips."""
         if archs:
             raise ValueError("the numpy target runs on any chip: it takes no --arch")

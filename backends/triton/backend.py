@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,11 +20,13 @@ from xdsl.ir import Operation
 
 from aicc.backends.triton.program import Program, constant_arrays
 from aicc.backends.triton.text import Unprintable
-from aicc.ir import graph
+from aicc.ir import graph, tile
+from aicc.ir.chips import DEFAULT_CHIP
 from aicc.ir.dtypes import f64
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
 from aicc.ir.op import GraphOp
+from aicc.ir.tile.identity import kernel_key
 from aicc.ir.types import element_type
 
 COMPOSITES = (
@@ -62,11 +65,17 @@ class TritonBackend:
     lowering = (
         "raise-composites,simplify-masks,canonicalize,cse,dce,merge-matmuls,sink-norm,"
         "canonicalize,cse,dce,"
-        "fuse,dce,lower-to-tile,dce,plan-memory"
+        "fuse,dce,lower-to-tile,dce,schedule,plan-memory"
     )
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator
+
+    def chips(self) -> tuple[str, ...]:
+        """The device's own, or what `DEFAULT_CHIP` says."""
+        from aicc.backends.triton.tensors import device_chip
+
+        return (device_chip() or DEFAULT_CHIP,)
 
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> TritonProgram:
         """Print the module and make it something that can be called with NumPy arrays."""
@@ -135,8 +144,10 @@ class TritonProgram:
             kept[key] = module.workspace(self._weights, *inputs)
         return [kept[key]]
 
-    def binaries(self, archs: Sequence[str]) -> dict[str, bytes]:
-        """Files with every kernel compiled for chips, named ``KERNEL.CHIP.cubin`` or ``.hsaco``.
+    def files(self, archs: Sequence[str]) -> dict[str, bytes]:
+        """The schedules of all kernels, and files with each of them compiled for chips.
+
+        Those are named ``KERNEL.CHIP.cubin`` or ``.hsaco``.
 
         Raises ValueError for a chip that Triton doesn't know, RuntimeError in its interpreter.
         """
@@ -145,13 +156,33 @@ class TritonProgram:
 
         if archs and interpreted():
             raise RuntimeError("TRITON_INTERPRET is set: nothing is compiled in the interpreter")
-        files: dict[str, bytes] = {}
+        files = {"tuning.json": self.tuning().encode()}
         for arch in archs:
             for kernel in self._program.kernels.values():
                 binary = compile_kernel(self.module(), kernel, arch)
                 files[f"{kernel.sym_name}.{arch}.{binary.kind}"] = binary.code
                 files[f"{kernel.sym_name}.{arch}.json"] = binary.description().encode()
         return files
+
+    def tuning(self) -> str:
+        """Each kernel's schedule and what chose it, as JSON."""
+        rows = {
+            k.sym_name: {"key": kernel_key(k), "schedule": k.schedule, "origin": k.origin}
+            for k in self._program.kernels.values()
+        }
+        return json.dumps(rows, indent=2) + "\n"
+
+    def measure(self, kernel: tile.Kernel, schedules: Sequence[Mapping[str, int]]) -> list[float]:
+        """Median seconds of a kernel for each schedule; RuntimeError without a GPU."""
+        from aicc.backends.triton.measure import measure
+
+        return measure(self.module(), kernel, schedules)
+
+    def measure_library(self, kernel: tile.Kernel) -> dict[str, float]:
+        """Median seconds of library calls that do what the kernel does."""
+        from aicc.backends.triton.measure import measure_library
+
+        return measure_library(kernel)
 
     def module(self) -> ModuleType:
         """The printed source, imported."""

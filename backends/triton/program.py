@@ -366,6 +366,10 @@ class Program:
         for name, out, buffer in zip_longest(outputs, op.outputs, op.buffers):
             if buffer not in self.names:
                 self.line(f"{name} = {self.empty(out)}")
+        if kernel.library:
+            args = ", ".join(self.operand(v) for v in op.inputs)
+            self.line(f"{kernel.library}({args}, out={outputs[0]})")
+            return
         sizes = [bind(d, kernel.schedule) for d in kernel.grid]
         grid = product_text(sizes, "triton.cdiv")
         if grid == "0" or 0 in sizes:

@@ -39,6 +39,16 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def device_chip() -> str | None:
+    """The architecture of the GPU that is there: ``sm_90``, ``gfx942``; None without one."""
+    if not torch.cuda.is_available():
+        return None
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    if torch.version.hip:
+        return properties.gcnArchName.partition(":")[0]
+    return f"sm_{properties.major}{properties.minor}"
+
+
 def current_stream() -> int:
     """The stream that kernels are launched on: those of one run in order."""
     return torch.cuda.current_stream().cuda_stream if default_device() == "cuda" else 0

@@ -60,7 +60,7 @@ func.func @transposed(%x: tensor<8x8xf32>) -> tensor<8x8xf32> {
 // A product with its operand's transpose, a constant scale, bias through a reshape, activation.
 // CHECK-LABEL: @product
 func.func @product(%x: tensor<2x3x4xf32>, %w: tensor<5x4xf32>, %b: tensor<5xf32>) -> tensor<2x3x5xf32> {
-  // CHECK: graph.fused %w, %x, %b {role = "contraction", label = "matmul_mul_add_relu"}
+  // CHECK: graph.fused %x, %w, %b {role = "contraction", label = "matmul_mul_add_relu"}
   // CHECK: graph.relu
   // CHECK-NEXT: graph.yield
   // CHECK-NEXT: }

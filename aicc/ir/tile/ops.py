@@ -45,7 +45,8 @@ class Kernel(GraphOp):
     The block's arguments are buffers: inputs first, then outputs. Sizes in the body are symbols:
     those that `schedule` gives a value are schedule parameters, the others arguments of a launch
     (`sizes`). `work` (arithmetic operations) and `moved` (bytes of device memory)
-    are of one launch.
+    are of one launch. `origin` says what chose the schedule, `library`
+    names a call that does the same and was measured to be faster.
     """
 
     name = "tile.kernel"
@@ -57,6 +58,8 @@ class Kernel(GraphOp):
     schedule: dict[str, int] = param(SCHEDULE)
     work: tuple[Dim, ...] = param(DIMS, default=())
     moved: tuple[Dim, ...] = param(DIMS, default=())
+    origin: str = param(str, default="")
+    library: str = param(str, default="")
 
     def verify_(self) -> None:
         for arg in self.body.block.args:
