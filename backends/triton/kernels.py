@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from xdsl.dialects import scf
-from xdsl.dialects.builtin import IndexType, IntegerType
+from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from aicc.backends.triton.spellings import (
@@ -20,6 +20,7 @@ from aicc.backends.triton.spellings import (
     COMPARE,
     PREDICATES,
     PRODUCT,
+    SCALAR_AND,
     SPELLINGS,
     SUM,
     Spelling,
@@ -181,6 +182,10 @@ class KernelPrinter:
         ]
         if spelling.helper and (spelling.tensors or all(map(literal, op.operands))):
             parts = [self.spread(v, shape) for v in op.operands]
+        if op.name == "arith.andi" and element == i1 and sum(t.shape == () for t in operands) == 1:
+            one, many = sorted(operands, key=lambda t: len(t.shape))
+            spelling = SCALAR_AND  # Triton's interpreter makes integers of such an `&`
+            parts = [one.text, many.text]
         made = spelling.template.format(*parts)
         if op.name == "arith.addi" and re.fullmatch(r"\(-\d+\)", parts[1]):
             made = f"{parts[0]} - {parts[1].strip('(-)')}"

@@ -94,6 +94,9 @@ SPELLINGS: dict[str, Spelling] = {
     "math.powf": _helper("power", 2),
 }
 
+SCALAR_AND = Spelling("tl.where({0}, {1}, False)")
+"""The conjunction of a scalar and a tile."""
+
 PREDICATES: dict[str, str] = {
     "oeq": "==",
     "une": "!=",

@@ -13,12 +13,15 @@ from aicc.ir.graph import Fused
 from aicc.ir.symbols import Dim, floordiv, mod, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
+from aicc.passes.tiling.depthwise import is_depthwise, lower_depthwise
 from aicc.passes.tiling.products import M, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
 
 
 def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
     """The body of a kernel for `op`, which is built around `conv`, and its parameters."""
+    if isinstance(conv, graph.Conv) and is_depthwise(conv):
+        return lower_depthwise(op, conv)
     return _Convolution(op, conv).product().lower()
 
 

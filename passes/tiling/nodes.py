@@ -108,6 +108,16 @@ class Combine(Node):
         return self.first, self.second
 
 
+def combined(dtype: DType, name: str, parts: Sequence[Node]) -> Node:
+    """One value of several, two at a time, as a tree: independent sums can run side by side."""
+    parts = list(parts)
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        joined: list[Node] = [Combine(dtype, a.axes | b.axes, name, a, b) for a, b in pairs]
+        parts = [*joined, *parts[len(parts) // 2 * 2 :]]
+    return parts[0]
+
+
 @dataclass(eq=False)
 class Reduced(Node):
     """A reduction of `arg` along the axes `over`; `result` says which result of the op it is."""
@@ -220,6 +230,13 @@ class Tracer:
 
     def position(self, value: Dim, dtype: DType) -> Node:
         return Position(dtype, self.varies(value), value)
+
+    def chosen(self, inside: Sequence[Dim], value: Node, outside: int | float) -> Node:
+        """`value` where none of `inside` is negative, else a number."""
+        if not inside:
+            return value
+        axes = value.axes | self.varies(*inside)
+        return Choose(value.dtype, axes, tuple(inside), value, Literal(value.dtype, NONE, outside))
 
     def index_of(self, node: Node, size: Dim) -> Dim:
         """A coordinate that is read from memory; negative ones count from the end."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from xdsl.ir import Block
 
@@ -14,6 +17,34 @@ from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.reductions import RULES
 from aicc.passes.tiling.rows import REDUCED, ROW, RowKernel
 from aicc.passes.tiling.spaces import Output, collapsed, index_expressions, known_shape
+
+UNROLLED = 25
+"""Windows of so many taps or fewer are gone through one tap after another."""
+
+
+class Window:
+    """Which elements of an image a window covers, at a place of the result."""
+
+    def __init__(self, op: Any, at: Sequence[Dim], image: Sequence[Dim], ceil_mode: bool = False):
+        self.op, self.at, self.image, self.ceil_mode = op, at, image, ceil_mode
+
+    def under(self, taps: Sequence[Dim]) -> tuple[list[Dim], list[Dim]]:
+        """The place under a tap, and what is negative where that lies outside the image."""
+        op, rank = self.op, len(self.image)
+        places, inside = list[Dim](), list[Dim]()
+        for i, (at, tap) in enumerate(zip(self.at, taps, strict=True)):
+            where = at * op.strides[i] + tap * op.dilations[i] - op.pads[i]
+            places.append(where)
+            if op.pads[i]:
+                inside.append(where)
+            if op.pads[rank + i] or op.pads[i] or self.ceil_mode:
+                inside.append(self.image[i] - 1 - where)
+        return places, inside
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether the window may reach beyond what counts as image."""
+        return self.ceil_mode or (any(self.op.pads) and not self.op.count_include_pad)
 
 
 def lower_pool(op: Fused, pool: graph.MaxPool | graph.AvgPool) -> tuple[Block, dict]:
@@ -37,7 +68,15 @@ class _Pool:
             **dict(zip(self.taps, pool.kernel_shape, strict=True)),
         }
         self.rows = rows
-        self.tracer = n.Tracer(self.extents, reduce_axes=dict(enumerate(self.taps)))
+        kernel = pool.kernel_shape
+        few = all(isinstance(d, int) for d in kernel) and math.prod(kernel) <= UNROLLED
+        self.unrolled = few and self.dtype.kind != "uint"
+        if self.unrolled:
+            self.extents = dict(zip(rows, self.shape, strict=True))
+        over = {} if self.unrolled else dict(enumerate(self.taps))
+        self.tracer = n.Tracer(self.extents, reduce_axes=over)
+        at = [sym(a) for a in rows[2:]]
+        self.window = Window(pool, at, self.image[2:], pool.ceil_mode)
 
     def lower(self) -> tuple[Block, dict]:
         rows = tuple(sym(a) for a in self.rows)
@@ -49,49 +88,47 @@ class _Pool:
         return RowKernel(self.op, self.tracer, space, [output]).build()
 
     def value(self) -> n.Node:
-        pool, places, inside = self.pool, list[Dim](), list[Dim]()
-        for i in range(self.rank):
-            row, tap = sym(self.rows[2 + i]), sym(self.taps[i])
-            where = row * pool.strides[i] + tap * pool.dilations[i] - pool.pads[i]
-            places.append(where)
-            if pool.pads[i]:
-                inside.append(where)
-            if pool.pads[self.rank + i] or pool.pads[i] or pool.ceil_mode:
-                inside.append(self.image[2 + i] - 1 - where)
-        coords = (sym(self.rows[0]), sym(self.rows[1]), *places)
-        value = self.tracer.value(pool.input, coords, tuple(inside))
+        pool = self.pool
         if isinstance(pool, graph.MaxPool):
             unsigned = self.dtype.kind == "uint"
             least = 0 if unsigned else RULES[graph.MaxPool].neutral(self.dtype)
-            return self.reduced(self.choose(inside, value, least))
-        total = self.reduced(self.choose(inside, value, 0))
-        return n.Combine(self.dtype, total.axes, "arith.divf", total, self.count(inside))
+            return self.over_taps(lambda taps: self.element(taps, least))
+        total = self.over_taps(lambda taps: self.element(taps, 0))
+        return n.Combine(self.dtype, total.axes, "arith.divf", total, self.count())
 
-    def count(self, inside: list[Dim]) -> n.Node:
+    def over_taps(self, element: Callable[[Sequence[Dim]], n.Node]) -> n.Node:
+        """What the window's elements come to: one after another if they are few."""
+        if self.unrolled:
+            rule = RULES[type(self.pool)]
+            each = [element(t) for t in itertools.product(*map(range, self.pool.kernel_shape))]
+            return n.combined(self.dtype, rule.combine[not self.dtype.is_float], each)
+        arg, over = element([sym(a) for a in self.taps]), tuple(self.taps)
+        return n.Reduced(self.dtype, arg.axes - set(over), self.pool, arg, over)
+
+    def element(self, taps: Sequence[Dim], outside: int | float) -> n.Node:
+        """The element under a tap of the window, `outside` beyond the image."""
+        places, inside = self.window.under(taps)
+        coords = (sym(self.rows[0]), sym(self.rows[1]), *places)
+        value = self.tracer.value(self.pool.input, coords, tuple(inside))
+        return self.tracer.chosen(inside, value, outside)
+
+    def count(self) -> n.Node:
         """How many taps of a window count."""
         pool = self.pool
         assert isinstance(pool, graph.AvgPool)
-        if pool.count_include_pad:
+        one = n.Literal(self.dtype, n.NONE, 1)
+
+        def counted(taps: Sequence[Dim]) -> n.Node:
+            if not pool.count_include_pad:
+                return self.tracer.chosen(self.window.under(taps)[1], one, 0)
             inside = []
             for i in range(self.rank):
-                place = (
-                    sym(self.rows[2 + i]) * pool.strides[i] + sym(self.taps[i]) * pool.dilations[i]
-                )
+                place = sym(self.rows[2 + i]) * pool.strides[i] + taps[i] * pool.dilations[i]
                 size = self.image[2 + i] + pool.pads[i] + pool.pads[self.rank + i]
                 if pool.ceil_mode:
                     inside.append(size - 1 - place)
-        one = n.Literal(self.dtype, n.NONE, 1)
-        if not inside:
+            return self.tracer.chosen(inside, one, 0)
+
+        if isinstance(counted([0] * self.rank), n.Literal) and not self.window.may_leave:
             return n.Literal(self.dtype, n.NONE, math.prod(pool.kernel_shape))
-        return self.reduced(self.choose(inside, one, 0))
-
-    def choose(self, inside: list[Dim], value: n.Node, outside: int | float) -> n.Node:
-        if not inside:
-            return value
-        axes = value.axes | self.tracer.varies(*inside)
-        rest = n.Literal(self.dtype, n.NONE, outside)
-        return n.Choose(self.dtype, axes, tuple(inside), value, rest)
-
-    def reduced(self, arg: n.Node) -> n.Node:
-        over = tuple(self.taps)
-        return n.Reduced(self.dtype, arg.axes - set(over), self.pool, arg, over)
+        return self.over_taps(counted)

@@ -341,6 +341,26 @@ def test_convolution(rank, groups, transposed):
     agree(module_of(body, *types), **tolerance("f32"))
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("rank, multiplier", [(1, 1), (2, 1), (2, 3), (3, 2)])
+def test_depthwise_convolution(rank, multiplier, dtype):
+    """One window a channel, and what follows, without a dot."""
+    options = {
+        "strides": [2, 1, 2][:rank],
+        "pads": [1] * rank + [0, 1, 1][:rank],
+        "dilations": [1, 2, 1][:rank],
+        "groups": 4,
+    }
+
+    def body(b, x, w, bias):
+        return [b.emit(graph.Relu, b.emit(graph.Conv, x, w, bias, **options))]
+
+    shapes = (2, 4, *(7, 6, 5)[:rank]), (4 * multiplier, 1, *(3, 3, 2)[:rank]), (4 * multiplier,)
+    module = module_of(body, *(tensor(s, dtype) for s in shapes))
+    agree(module, **tolerance(dtype))
+    assert not any(isinstance(op, tile.Dot) for op in module.walk())
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_pooling(rank, ceil_mode):
@@ -505,3 +525,15 @@ def test_what_has_no_kernel_is_named():
     module = module_of(body, tensor((3, 3), "f32"))
     with pytest.raises(ValueError, match=r"no graph\.resize"):
         TRITON.load(lowered(module))
+
+
+def test_conditions_that_hold_for_a_whole_program():
+    """A padded dim that each program has one index of, beside one that it has a tile of."""
+
+    def body(b, x):
+        padded = b.emit(graph.Pad, x, b.constant(1.0, "f32"), low=(1, 0, 2), high=(0, 0, 1))
+        return [b.emit(graph.Exp, padded)]
+
+    module = module_of(body, tensor((5, 40, 300), "f32"))
+    agree(module, **tolerance("f32"))
+    assert "tl.where(" in TRITON.load(module).source
