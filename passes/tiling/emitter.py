@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects import scf
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.builtin import TensorType, i1
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from aicc.ir import tile
@@ -297,7 +297,8 @@ class Emitter:
             case n.Choose():
                 assert node.inside is not None and node.outside is not None
                 mask = self.conditions(node.when)
-                assert mask is not None
+                if mask is None:
+                    return self.node(node.inside)
                 parts = self.together([mask, self.node(node.inside), self.node(node.outside)])
                 return self.scalars.select(*parts)
             case n.Combine():
@@ -418,7 +419,9 @@ class Emitter:
 
     def not_negative(self, expr: Dim) -> SSAValue:
         """Where ``expr >= 0``, with what is subtracted in it on the other side."""
-        assert isinstance(expr, SymExpr)
+        if isinstance(expr, int):
+            value = int(expr >= 0)
+            return self.insert(tile.Full.make(value=value, result_types=[tile_type((), i1)]))
         less: Dim = -min(expr.constant, 0)
         for monomial, coefficient in expr.terms:
             if coefficient < 0:

@@ -233,6 +233,9 @@ class Tracer:
 
     def chosen(self, inside: Sequence[Dim], value: Node, outside: int | float) -> Node:
         """`value` where none of `inside` is negative, else a number."""
+        if any(isinstance(e, int) and e < 0 for e in inside):
+            return Literal(value.dtype, NONE, outside)
+        inside = [e for e in inside if not isinstance(e, int)]
         if not inside:
             return value
         axes = value.axes | self.varies(*inside)
