@@ -66,15 +66,23 @@ def _number(d: Dim) -> str:
     return f"{d:,}" if isinstance(d, int) else str(d)
 
 
+def _sum(dims: Sequence[Dim]) -> Dim:
+    total: Dim = 0
+    for d in dims:
+        total = total + d
+    return total
+
+
 def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
-    """Count a module. Ops in regions count once, however often they run."""
+    """Count a module. Ops in regions count once, however often they run; kernels as a whole."""
     ops: Counter[str] = Counter()
     parameters = parameter_bytes = 0
     flops: Dim = 0
     total: Dim = 0
     seen: set[str] = set()
-    for op in module.walk():
-        if not isinstance(op, GraphOp) or isinstance(op, Yield):
+    kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
+    for op in (o for top in module.ops if not isinstance(top, tile.Kernel) for o in top.walk()):
+        if not isinstance(op, GraphOp) or isinstance(op, (Yield, tile.Alloc)):
             continue
         if isinstance(op, Constant):
             name = op.value.resource
@@ -85,6 +93,11 @@ def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
                 assert isinstance(size, int)
                 parameters += size
                 parameter_bytes += size * data.dtype.bits // 8
+            continue
+        if isinstance(op, tile.Launch):
+            kernel = kernels[op.kernel]
+            ops[f"launch {kernel.sym_name}"] += 1
+            flops, total = flops + _sum(kernel.work), total + _sum(kernel.moved)
             continue
         ops[op.kind] += 1
         flops = flops + op.flops()

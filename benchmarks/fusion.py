@@ -19,6 +19,10 @@ import models
 import torch
 from torch import nn
 
+NAMES = ("bert", "gpt2", "llama", "vit", "resnet50")
+OTHERS = ("mobilenet", "t5", "mixtral", "mamba")
+"""Models beside those whose kernels are compiled ahead of time."""
+
 NOT_KERNELS = ("constant", "tile.alloc", "shape_expr", "shape_of", "reshape")
 
 
@@ -31,6 +35,17 @@ class Last(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(**{self.name: x}).last_hidden_state
+
+
+class EncoderDecoder(nn.Module):
+    """A transformer from two sequences of token ids to its decoder's last hidden state."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.model(input_ids=x, decoder_input_ids=y).last_hidden_state
 
 
 def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
@@ -59,6 +74,27 @@ def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
         config = t.ViTConfig(num_hidden_layers=2)
         model = t.ViTModel(config, add_pooling_layer=False).eval()
         return Last(model, "pixel_values"), (torch.randn(1, 3, 224, 224),)
+    if name == "mobilenet":
+        model = t.MobileNetV2Model(t.MobileNetV2Config()).eval()
+        return Last(model, "pixel_values"), (torch.randn(1, 3, 224, 224),)
+    if name == "t5":
+        config = t.T5Config(num_layers=2, use_cache=False)
+        return EncoderDecoder(t.T5Model(config).eval()), (ids, ids)
+    if name == "mixtral":
+        config = t.MixtralConfig(
+            vocab_size=1000,
+            hidden_size=1024,
+            intermediate_size=2816,
+            num_hidden_layers=2,
+            num_attention_heads=16,
+            num_key_value_heads=4,
+            use_cache=False,
+        )
+        config._experts_implementation = "batched_mm"
+        return Last(t.MixtralModel(config).eval(), "input_ids"), (ids,)
+    if name == "mamba":
+        config = t.MambaConfig(vocab_size=1000, num_hidden_layers=2, use_cache=False)
+        return Last(t.MambaModel(config).eval(), "input_ids"), (ids[:, :32],)
     return models.torch_model("resnet50")
 
 
@@ -101,7 +137,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="default: all")
     args = parser.parse_args()
     results = {}
-    names = args.models or ["bert", "gpt2", "llama", "vit", "resnet50"]
+    names = args.models or NAMES
     built = {name: build(name) for name in names}
     ours = {name: by_aicc(*parts) for name, parts in built.items()}
     graphs = {name: inductor_gpu.exported(*parts) for name, parts in built.items()}

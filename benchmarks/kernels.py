@@ -1,6 +1,6 @@
 """What the kernels of whole models take of a chip: registers, spills, shared memory.
 
-kernels.py [MODEL …]: each model of `fusion.py` in bfloat16 is compiled ahead of time for sm_80,
+kernels.py [MODEL …]: each model of `fusion.py`, in bfloat16, is compiled ahead of time for sm_80,
 sm_90 and gfx942; no GPU is needed. Registers and spills are read off the cubins (NVIDIA only).
 """
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="default: all")
     args = parser.parse_args()
     results = {}
-    for name in args.models or ["bert", "gpt2", "llama", "vit", "resnet50"]:
+    for name in args.models or [*fusion.NAMES, *fusion.OTHERS]:
         found = results[name] = measure(name)
         rows = [r for r in found["kernels"].values() if "registers" in r]
         cores = sum(r["tensor_cores"] for r in rows)

@@ -105,8 +105,9 @@ def rewritten(found: Normed, product: MatMul, weight: np.ndarray) -> SSAValue:
     b = GraphBuilder.before(product)
     dtype = element_type(product.result)
     kept = f32 if dtype.is_low_precision_float else dtype
-    wide = weight.astype(np.float64) * found.scale.reshape(-1, 1).astype(np.float64)
-    made = derived_constant(product.rhs, wide.astype(weight.dtype))
+    width = np.result_type(weight.dtype, np.float32)  # rounds once: two narrower ones fit into it
+    scaled = weight.astype(width, copy=False) * found.scale.reshape(-1, 1).astype(width)
+    made = derived_constant(product.rhs, scaled.astype(weight.dtype, copy=False))
     made.result.name_hint = product.rhs.name_hint
     block = product.parent
     assert block is not None
@@ -128,12 +129,11 @@ def rewritten(found: Normed, product: MatMul, weight: np.ndarray) -> SSAValue:
     variance = b.emit(Sub, mean(b.emit(Mul, shifted, shifted)), b.emit(Mul, offset, offset))
     variance = b.emit(Max, variance, b.scalar_like(0.0, x))
     rstd = b.emit(Rsqrt, b.emit(Add, variance, epsilon))
-    used = made.value.array.astype(np.float64)
-    sums = b.constant(used.sum(axis=0), kept)
+    sums = b.constant(made.value.array.sum(axis=0, dtype=np.float64), kept)
     centered = b.emit(Sub, out, b.emit(Mul, b.emit(Add, first, offset), sums))
     out = b.emit(Mul, centered, rstd)
     if found.bias is not None:
-        added = found.bias.reshape(-1).astype(np.float64) @ weight.astype(np.float64)
+        added = found.bias.reshape(-1).astype(width) @ weight.astype(width, copy=False)
         out = b.emit(Add, out, b.constant(added, kept))
     return b.cast(out, dtype)
 

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,11 +158,13 @@ class TritonProgram:
         if archs and interpreted():
             raise RuntimeError("TRITON_INTERPRET is set: nothing is compiled in the interpreter")
         files = {"tuning.json": self.tuning().encode()}
-        for arch in archs:
-            for kernel in self._program.kernels.values():
-                binary = compile_kernel(self.module(), kernel, arch)
-                files[f"{kernel.sym_name}.{arch}.{binary.kind}"] = binary.code
-                files[f"{kernel.sym_name}.{arch}.json"] = binary.description().encode()
+        jobs = [(kernel, arch) for arch in archs for kernel in self._program.kernels.values()]
+        module = self.module()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Triton compiles without Python's lock
+            for binary in pool.map(lambda job: compile_kernel(module, *job), jobs):
+                stem = f"{binary.kernel}.{binary.arch}"
+                files[f"{stem}.{binary.kind}"] = binary.code
+                files[f"{stem}.json"] = binary.description().encode()
         return files
 
     def tuning(self) -> str:
