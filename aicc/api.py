@@ -21,7 +21,7 @@ from aicc.ir.interfaces import CompileContext, Tuned
 from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
 from aicc.report import Summary, summarize
 from aicc.sources import import_any
-from aicc.targets import DEFAULT_TARGET, Backend, Program, backend
+from aicc.targets import Backend, Program, backend, default_target
 from aicc.tuning import Record
 from aicc.verify import VerifyEach
 
@@ -200,7 +200,7 @@ def compile(
     model: Any,
     inputs: Inputs | None = None,
     *,
-    target: str = DEFAULT_TARGET,
+    target: str | None = None,
     dims: Mapping[str, DimSpec] | None = None,
     pipeline: str | None = None,
     verify_each: bool = False,
@@ -215,7 +215,8 @@ def compile(
 
     `model`: a path (.onnx, .pt2, .mlir), ``"package.module:factory"``, an ONNX ModelProto, a torch
     module, ExportedProgram or fx.GraphModule, or a graph module. `inputs`: example inputs, needed
-    for torch modules, and for ONNX models whose structure depends on an input's value. `dims`:
+    for torch modules, and for ONNX models whose structure depends on an input's value. `target`: by
+    default "triton" where there is a GPU, else "numpy". `dims`:
     sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and
     after each pass and stops at the first that changes the result. `remarks`: a list that takes the
     lines in which passes explain their decisions (what `fuse` fused, and why not the rest).
@@ -224,7 +225,7 @@ def compile(
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
-    chosen = backend(target, custom_calls)
+    chosen = backend(target or default_target(), custom_calls)
     pipeline = full_pipeline(chosen.lowering) if pipeline is None else pipeline
     request = _Request(
         chosen,

@@ -69,7 +69,9 @@ def common(
 @app.command()
 def compile(
     model: Model,
-    target: Annotated[str, typer.Option(help="What to compile for (see aicc ops).")] = "numpy",
+    target: Annotated[
+        str | None, typer.Option(help="numpy, or triton: the default where there is a GPU.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the artifact to this folder.")
     ] = None,
@@ -110,7 +112,7 @@ def compile(
 
 def _compile(
     model: str,
-    target: str,
+    target: str | None,
     pipeline: str | None,
     dim: Sequence[str],
     verify_each: bool,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,7 +60,17 @@ _TARGETS = {
     "numpy": "aicc.backends.numpy:NumpyBackend",
     "triton": "aicc.backends.triton.backend:TritonBackend",
 }
-DEFAULT_TARGET = "numpy"
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Files that a driver of GPUs makes: without them torch needn't be asked."""
+
+
+def default_target() -> str:
+    """ "triton" where torch sees a GPU, else "numpy"."""
+    if not any(os.path.exists(p) for p in GPU_DEVICES) or find_spec("triton") is None:
+        return "numpy"
+    import torch
+
+    return "triton" if torch.cuda.is_available() else "numpy"
 
 
 def target_names() -> list[str]:

@@ -1,9 +1,9 @@
 """``torch.compile(model, backend="aicc")``: Dynamo and AOTAutograd graphs through aicc.
 
-Options (``torch.compile(…, options={…})``): `target`; `dump_ir`, a folder that gets the IR of every
-graph after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in
-torch, with one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a record of
-`aicc tune`.
+Options (``torch.compile(…, options={…})``): `target`, by default "triton" for tensors on a GPU,
+else "numpy"; `dump_ir`, a folder that gets the IR of every graph after every pass; `fallback`,
+"eager" (default: an operator that aicc lacks is called in torch, with one warning that names it) or
+"error"; `pipeline`; `verify_each`; `tuning`, a record of `aicc tune`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from aicc.frontends.torch import (
     decomposition_table,
 )
 from aicc.ir.asm import print_module
-from aicc.targets import DEFAULT_TARGET
 
 _warned: set[str] = set()
 _numbers = itertools.count()
@@ -43,7 +42,7 @@ _numbers = itertools.count()
 class Options:
     """What ``options={…}`` may hold."""
 
-    target: str = DEFAULT_TARGET
+    target: str | None = None
     dump_ir: str | None = None
     fallback: str = "eager"
     pipeline: str | None = None
@@ -107,7 +106,7 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
     compiled = aicc.api.compile(
         imported.module,
-        target=options.target,
+        target=options.target or ("triton" if on_gpu(gm) else "numpy"),
         pipeline=options.pipeline,
         verify_each=options.verify_each,
         observer=observer,
@@ -116,6 +115,12 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         tuning=options.tuning,
     )
     return runner(imported, compiled)
+
+
+def on_gpu(gm: GraphModule) -> bool:
+    """Whether the graph's tensors are on a GPU."""
+    values = (n.meta.get("val") for n in gm.graph.nodes if n.op == "placeholder")
+    return any(isinstance(v, torch.Tensor) and v.device.type == "cuda" for v in values)
 
 
 def report_fallbacks(names: Sequence[str]) -> None:

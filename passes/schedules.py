@@ -35,6 +35,9 @@ MOST_ELEMENTS = 1 << 16
 
 LEAST_DOT = 16
 
+SHARED_TILE = 64 * 64
+"""The least accumulator that is worth more than four warps."""
+
 
 def candidates(kernel: tile.Kernel) -> Iterator[dict[str, int]]:
     """Schedules that the kernel is right with: the one that it has first."""
@@ -49,8 +52,14 @@ def candidates(kernel: tile.Kernel) -> Iterator[dict[str, int]]:
     rules = Rules(kernel)
     for values in itertools.product(*choices.values()):
         schedule = dict(zip(choices, values, strict=True))
-        if schedule != own and rules.allow(schedule):
+        idle = has_dot and schedule.get("num_warps", 4) > 4 and dot_tile(schedule) < SHARED_TILE
+        if schedule != own and not idle and rules.allow(schedule):
             yield schedule
+
+
+def dot_tile(schedule: Mapping[str, int]) -> int:
+    """Elements of a dot's accumulator, as far as the schedule says it."""
+    return schedule.get("BLOCK_M", 64) * schedule.get("BLOCK_N", 64)
 
 
 class Rules:

@@ -19,6 +19,7 @@ from aicc.ir.module import finish_function, new_function
 from aicc.ir.types import tensor
 from aicc.passes import PASSES
 from aicc.passes.dce import DeadCodeElimination
+from aicc.targets import default_target
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "examples" / "digits" / "digits.onnx"
@@ -120,3 +121,13 @@ def test_verify_each_names_the_broken_pass(monkeypatch):
     aicc.compile(exponential(), pipeline="canonicalize,broken,cse")
     with pytest.raises(CompileError, match=r"pass 'broken' \(number 2\).*'y'.*largest error"):
         aicc.compile(exponential(), pipeline="canonicalize,broken,cse", verify_each=True)
+
+
+def test_the_default_target_follows_the_machine(monkeypatch):
+    monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/null",))
+    for seen, target in ((True, "triton"), (False, "numpy")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
+        assert default_target() == target
+    monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/no-such-device",))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert default_target() == "numpy"
