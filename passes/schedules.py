@@ -6,10 +6,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from xdsl.dialects.builtin import f32
+
 from aicc.ir import tile
 from aicc.ir.chips import Chip
 from aicc.ir.symbols import Dim, SymExpr, evaluate
-from aicc.ir.tile.types import bind, tile_shape
+from aicc.ir.tile.types import bind, tile_element, tile_shape
 from aicc.passes.roofline import Model
 
 SPACES: dict[str, tuple[int, ...]] = {
@@ -32,6 +34,10 @@ WARPS = (1, 2, 4, 8)
 
 MOST_ELEMENTS = 1 << 16
 """The largest tile: Triton takes larger ones, but no chip holds them."""
+
+MOST_STEPS = 512
+"""Multiplications of one dot in one thread, where no matrix unit does them: each is a line of code
+that the compiler writes, reads and schedules."""
 
 LEAST_DOT = 16
 
@@ -72,6 +78,7 @@ class Rules:
         self.exact: set[tuple[Dim, Dim]] = set()
         self.covered: set[tuple[Dim, Dim]] = set()
         self.tiles: set[tuple[Dim, ...]] = set()
+        self.scalar_dots: set[tuple[Dim, ...]] = set()
         masked = {a for op in kernel.body.walk() if isinstance(op, tile.InBounds)
                   for a in [op.axis.owner]}  # fmt: skip
         for op in kernel.body.walk():
@@ -79,6 +86,8 @@ class Rules:
                 pair = (op.block[0], op.bound[0])
                 (self.covered if op in masked else self.exact).add(pair)
             self.tiles |= {tile_shape(r.type) for r in op.results}
+            if isinstance(op, tile.Dot) and tile_element(op.a.type) == f32:
+                self.scalar_dots.add((*tile_shape(op.a.type), *tile_shape(op.b.type)[1:]))
 
     def allow(self, schedule: Mapping[str, int]) -> bool:
         for block, bound in self.exact:
@@ -93,6 +102,9 @@ class Rules:
                 continue
             if block >= 2 * max(bound, LEAST_DOT):
                 return False
+        steps = schedule.get("num_warps", 4) * 32 * MOST_STEPS
+        if any(self.size(dot, schedule) > steps for dot in self.scalar_dots):
+            return False
         return all(self.size(shape, schedule) <= MOST_ELEMENTS for shape in self.tiles)
 
     @staticmethod
