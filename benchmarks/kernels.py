@@ -60,7 +60,8 @@ def main() -> None:
             f"{name}: {len(found['kernels']) // len(ARCHS)} kernels for {', '.join(ARCHS)} in "
             f"{found['seconds']} s; at most {max(r['registers'] for r in rows)} registers and "
             f"{max(r['shared'] for r in rows)} bytes shared, {sum(r['spilled'] for r in rows)} "
-            f"bytes spilled; {cores} of {len(rows)} cubins use tensor cores"
+            f"bytes spilled; {cores} of {len(rows)} cubins use tensor cores, "
+            f"{sum(r['wgmma'] for r in rows)} of those for sm_90 wgmma"
         )
     harness.write("kernels", kernels=results)
 

@@ -18,12 +18,16 @@ from aicc.ir import tile
 
 @dataclass(frozen=True)
 class Resources:
-    """What a compiled kernel takes of a chip: registers a thread, spilled and shared bytes."""
+    """What a compiled kernel takes of a chip: registers a thread, spilled and shared bytes.
+
+    `wgmma` says whether the matrix units are used by the widest instructions, those of sm_90.
+    """
 
     registers: int
     spilled: int
     shared: int
     tensor_cores: bool
+    wgmma: bool
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Binary:
         found = {k: int(v) for k, v in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
         spills = found["STACK"] + found["LOCAL"]
         cores = bool(re.search(r"\b([HIQ]G|[HIQD])MMA\b", text))
-        return Resources(found["REG"], spills, self.shared, cores)
+        wide = bool(re.search(r"\b[HIQ]GMMA\b", text))
+        return Resources(found["REG"], spills, self.shared, cores, wide)
 
 
 def _tool(name: str, *args: str) -> str:

@@ -116,3 +116,4 @@ def test_kernels_spill_nothing_and_use_tensor_cores():
         assert used["spilled"] == 0, name
         assert used["shared"] <= (166_912 if "sm_80" in name else 232_448), name
         assert used["tensor_cores"] == (not name.startswith("softmax")), name
+        assert used["wgmma"] == (used["tensor_cores"] and name.endswith("sm_90")), name
