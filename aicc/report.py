@@ -11,12 +11,12 @@ from xdsl.dialects.builtin import ModuleOp, TensorType
 
 from aicc.artifact import signature
 from aicc.ir import tile
-from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import Constant, Yield
 from aicc.ir.module import main_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
-from aicc.ir.types import numel, shape_of, typical
+from aicc.ir.symbols import total as total_of
+from aicc.ir.types import bytes_of, numel, typical
 from aicc.pipeline import PassRecord
 
 
@@ -66,13 +66,6 @@ def _number(d: Dim) -> str:
     return f"{d:,}" if isinstance(d, int) else str(d)
 
 
-def _sum(dims: Sequence[Dim]) -> Dim:
-    total: Dim = 0
-    for d in dims:
-        total = total + d
-    return total
-
-
 def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
     """Count a module. Ops in regions count once, however often they run; kernels as a whole."""
     ops: Counter[str] = Counter()
@@ -97,15 +90,13 @@ def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
         if isinstance(op, tile.Launch):
             kernel = kernels[op.kernel]
             ops[f"launch {kernel.sym_name}"] += 1
-            flops, total = flops + _sum(kernel.work), total + _sum(kernel.moved)
+            flops, total = flops + total_of(kernel.work), total + total_of(kernel.moved)
             continue
         ops[op.kind] += 1
         flops = flops + op.flops()
         for value in (*op.operands, *op.results):
             if isinstance(value.type, TensorType):
-                count = numel(shape_of(value))
-                if count is not None:
-                    total = total + count * max(dtype_of(value.type.element_type).bits // 8, 1)
+                total = total + (bytes_of(value) or 0)
     s, func = signature(module), main_of(module)
     return Summary(
         s["inputs"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import harness
@@ -48,6 +49,19 @@ class EncoderDecoder(nn.Module):
         return self.model(input_ids=x, decoder_input_ids=y).last_hidden_state
 
 
+def grouped_query(config: Callable[..., Any]) -> Any:
+    """Two layers of width 1024 whose 16 heads share 4 of keys and values."""
+    return config(
+        vocab_size=1000,
+        hidden_size=1024,
+        intermediate_size=2816,
+        num_hidden_layers=2,
+        num_attention_heads=16,
+        num_key_value_heads=4,
+        use_cache=False,
+    )
+
+
 def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     import transformers as t
 
@@ -60,15 +74,7 @@ def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
         config = t.GPT2Config(n_layer=2, use_cache=False)
         return Last(t.GPT2Model(config).eval(), "input_ids"), (ids,)
     if name == "llama":
-        config = t.LlamaConfig(
-            vocab_size=1000,
-            hidden_size=1024,
-            intermediate_size=2816,
-            num_hidden_layers=2,
-            num_attention_heads=16,
-            num_key_value_heads=4,
-            use_cache=False,
-        )
+        config = grouped_query(t.LlamaConfig)
         return Last(t.LlamaModel(config).eval(), "input_ids"), (ids,)
     if name == "vit":
         config = t.ViTConfig(num_hidden_layers=2)
@@ -81,15 +87,7 @@ def build(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
         config = t.T5Config(num_layers=2, use_cache=False)
         return EncoderDecoder(t.T5Model(config).eval()), (ids, ids)
     if name == "mixtral":
-        config = t.MixtralConfig(
-            vocab_size=1000,
-            hidden_size=1024,
-            intermediate_size=2816,
-            num_hidden_layers=2,
-            num_attention_heads=16,
-            num_key_value_heads=4,
-            use_cache=False,
-        )
+        config = grouped_query(t.MixtralConfig)
         config._experts_implementation = "batched_mm"
         return Last(t.MixtralModel(config).eval(), "input_ids"), (ids,)
     if name == "mamba":

@@ -8,7 +8,7 @@ at its own place.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import TensorType
@@ -35,7 +35,9 @@ from aicc.ir.graph.reduce import reduced_shape
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
-from aicc.ir.types import Shape, element_type, numel, shape_of, typical
+from aicc.ir.symbols import total as total_of
+from aicc.ir.types import Shape, numel, shape_of, typical
+from aicc.ir.types import bytes_of as exact_bytes
 
 PROLOGUE = (Cast, Dequantize)
 """Ops cheap enough to be done again for each tile of a product that reads them."""
@@ -379,28 +381,15 @@ PARTIAL = (Gather, Slice)
 
 def moved_bytes(op: GraphOp) -> Dim:
     """Bytes that a kernel reads and writes, each element once."""
-    total = sum_of(exact_bytes(r) for r in op.results)
+    total = total_of(exact_bytes(r) or 0 for r in op.results)
     inside = op.body.block.args if isinstance(op, Fused) else op.operands
     for value, inner in dict(zip(op.operands, inside, strict=True)).items():
         readers = [u for u in inner.uses if isinstance(op, Fused) or u.operation is op]
-        parts = sum_of(
-            exact_bytes(u.operation.results[0])
+        parts = total_of(
+            exact_bytes(u.operation.results[0]) or 0
             if isinstance(u.operation, PARTIAL) and u.index == 0
-            else exact_bytes(value)
+            else exact_bytes(value) or 0
             for u in readers
         )
-        total = total + min(parts, exact_bytes(value), key=lambda d: size_of((d,)))
-    return total
-
-
-def exact_bytes(value: SSAValue) -> Dim:
-    """A tensor's size in bytes, 0 where a dim is unknown."""
-    count = numel(shape_of(value))
-    return 0 if count is None else count * max(element_type(value).bits // 8, 1)
-
-
-def sum_of(dims: Iterable[Dim]) -> Dim:
-    total: Dim = 0
-    for d in dims:
-        total = total + d
+        total = total + min(parts, (exact_bytes(value) or 0), key=lambda d: size_of((d,)))
     return total

@@ -20,10 +20,11 @@ from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import bound_symbols, functions
 from aicc.ir.op import GraphOp
+from aicc.ir.symbols import total
 from aicc.ir.tile.identity import nameless_text
 from aicc.ir.types import shape_of, symbols_of
 from aicc.passes.decompose import decomposed
-from aicc.passes.fusion_groups import is_literal, moved_bytes, sum_of
+from aicc.passes.fusion_groups import is_literal, moved_bytes
 from aicc.passes.tiling import reductions, scalars
 from aicc.passes.tiling.attention import lower_attention
 from aicc.passes.tiling.convolution import lower_conv
@@ -204,7 +205,7 @@ def lowered(fused: Fused) -> tile.Kernel:
         block, params = ALONE[type(alone[0])](fused, alone[0])
     else:
         block, params = LOWERINGS[fused.role](fused)
-    params.setdefault("work", [sum_of(o.flops() for o in fused.ops() if isinstance(o, GraphOp))])
+    params.setdefault("work", [total(o.flops() for o in fused.ops() if isinstance(o, GraphOp))])
     params.setdefault("moved", [moved_bytes(fused)])
     kernel = tile.Kernel.make(
         regions=[Region(block)],

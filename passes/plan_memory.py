@@ -89,9 +89,9 @@ class _Plan:
                 storage.last = last
                 storage.results.append((result, last))
         sizes = [size_of((s.bytes,)) for s in storages]
-        found: list[Dim | None] = list(place(storages, sizes))
-        if any(isinstance(s.bytes, SymExpr) for s in storages):
-            found = stacked(storages, place(storages, sizes))
+        fixed = place(storages, sizes)
+        symbolic = any(isinstance(s.bytes, SymExpr) for s in storages)
+        found: list[Dim | None] = stacked(storages, fixed) if symbolic else [*fixed]
         self.write(dict(placed(storages, found)))
 
     def write(self, places: dict[SSAValue, tuple[Dim, int, int]]) -> None:

@@ -19,7 +19,7 @@ from xdsl.ir import Block, SSAValue
 from aicc.ir import tile
 from aicc.ir.chips import Chip
 from aicc.ir.dtypes import dtype_of
-from aicc.ir.symbols import Dim, ceildiv
+from aicc.ir.symbols import Dim, ceildiv, total
 from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.types import tile_element, tile_shape
 from aicc.ir.types import TYPICAL_DIM, typical
@@ -102,7 +102,7 @@ def work_of(kernel: tile.Kernel) -> Work:
             staged = staged + _bytes(op.a) + _bytes(op.b)
         elif isinstance(op, scf.ForOp):
             trips.append(_trips(op) * times)
-            carried = carried + _sum(_registers(v) for v in op.results)
+            carried = carried + total(_registers(v) for v in op.results)
         elif isinstance(op, ELEMENTWISE) or op.name.startswith(("arith.", "math.")):
             size = product_of(tile_shape(op.results[0].type))
             if isinstance(op, tile.Reduce):
@@ -164,13 +164,6 @@ def _addresses(load: tile.Load) -> Dim:
     return FINDING * elements if alone else 2 * ceildiv(elements * size, 16)
 
 
-def _sum(dims: Iterator[Dim]) -> Dim:
-    total: Dim = 0
-    for d in dims:
-        total = total + d
-    return total
-
-
 def _largest(dims: list[Dim]) -> Dim:
     return max(dims, key=typical)
 
@@ -193,7 +186,7 @@ class Model:
         self.inside, self.outside = map(self.function, (work.inside, work.outside))
         self.addresses = self.function(work.addresses)
         self.programs = self.function(product_of(kernel.grid))
-        self.moved = self.function(_sum(iter(kernel.moved)))(*self.values(kernel.schedule))
+        self.moved = self.function(total(kernel.moved))(*self.values(kernel.schedule))
 
     def function(self, d: Dim) -> Callable[..., int]:
         """An expression as a Python function of the names' values: it is called often."""

@@ -178,6 +178,11 @@ def product(dims: Iterable[Dim]) -> Dim:
     return _checked(result) if isinstance(result, int) else result
 
 
+def total(dims: Iterable[Dim]) -> Dim:
+    """The sum of the dims; 0 if there are none."""
+    return sum(dims)  # type: ignore[return-value]
+
+
 @_cached
 def exact_div(a: Dim, b: Dim) -> Dim | None:
     """The polynomial q with a = q * b, or None if there is none (or b is 0)."""

@@ -197,6 +197,12 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return tuple(result)
 
 
+def bytes_of(value: SSAValue) -> Dim | None:
+    """A tensor's size in bytes, None where a dim is unknown."""
+    count = numel(shape_of(value))
+    return None if count is None else count * max(element_type(value).bits // 8, 1)
+
+
 TYPICAL_DIM = 64
 """What a symbol counts as where sizes are compared or one number is asked for."""
 

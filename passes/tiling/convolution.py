@@ -6,7 +6,7 @@ taps: nothing like an im2col matrix is ever in memory. Images and groups of chan
 
 from __future__ import annotations
 
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block
 
 from aicc.ir import graph
 from aicc.ir.graph import Fused
@@ -14,6 +14,7 @@ from aicc.ir.symbols import Dim, floordiv, mod, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.depthwise import is_depthwise, lower_depthwise
+from aicc.passes.tiling.pooling import Window
 from aicc.passes.tiling.products import M, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
 
@@ -96,33 +97,24 @@ class _Convolution:
 
     def patch(self, tracer: n.Tracer, at: list, g: Dim, batch: list, places: list) -> n.Node:
         """What of the input a tap meets at a place of the output; 0 outside the image."""
-        conv, inside = self.conv, []
-        source: list[Dim] = []
-        for i, place in enumerate(places):
-            step, spread, pad = conv.strides[i], conv.dilations[i], conv.pads[i]
-            size = self.image[2 + i]
-            if self.transposed:
-                shifted = place + pad - at[1 + i] * spread
-                where = floordiv(shifted, step)
-                inside += [shifted, size * step - 1 - shifted]
-                if step > 1:
-                    inside.append(-mod(shifted, step))
-            else:
-                where = place * step + at[1 + i] * spread - pad
-                if pad:
-                    inside.append(where)
-                if pad or conv.pads[self.rank + i]:
-                    inside.append(size - 1 - where)
-            source.append(where)
+        if self.transposed:
+            source, inside = self.behind(at[1:], places)
+        else:
+            source, inside = Window(self.conv, places, self.image[2:]).under(at[1:])
         coords = (*batch, at[0] + g * self.summed, *source)
-        return self.masked(tracer, conv.input, coords, tuple(inside))
-
-    def masked(
-        self, tracer: n.Tracer, value: SSAValue, coords: n.Coords, inside: tuple[Dim, ...]
-    ) -> n.Node:
-        node = tracer.value(value, coords, inside)
-        if isinstance(node, n.Read) or not inside:
+        node = tracer.value(self.conv.input, coords, tuple(inside))
+        if isinstance(node, n.Read):
             return node  # hidden elements are read as 0
-        axes = node.axes | tracer.varies(*inside)
-        zero = n.Literal(node.dtype, frozenset(), 0)
-        return n.Choose(node.dtype, axes, inside, node, zero)
+        return tracer.chosen(inside, node, 0)
+
+    def behind(self, taps: list, places: list) -> tuple[list[Dim], list[Dim]]:
+        """The place of the input that a tap takes to a place of the output, as `Window.under`."""
+        source, inside = list[Dim](), list[Dim]()
+        for i, (place, tap) in enumerate(zip(places, taps, strict=True)):
+            step, size = self.conv.strides[i], self.image[2 + i]
+            shifted = place + self.conv.pads[i] - tap * self.conv.dilations[i]
+            source.append(floordiv(shifted, step))
+            inside += [shifted, size * step - 1 - shifted]
+            if step > 1:
+                inside.append(-mod(shifted, step))
+        return source, inside

@@ -127,7 +127,7 @@ class _Kernel:
         plans = [e.reduction(node)[0] for node in sums]
         del e.axes[left]
         carried = [self.zero(e, block_m, block_n) for _ in product.rhs]
-        carried += [self.neutral(e, plan, block_m) for plan in plans]
+        carried += [self.neutral(plan, block_m) for plan in plans]
         block = e.begin_loop(block_k, depth, carried)
         block.args[0].name_hint = "k"
         accs = block.args[1 : 1 + len(product.rhs)]
@@ -169,12 +169,10 @@ class _Kernel:
         made = tile.Full.make(value=value, result_types=[tile_type([rows, columns], element)])
         return e.insert(made)
 
-    def neutral(self, e: Emitter, plan: Reduction, rows: Dim) -> SSAValue:
+    def neutral(self, plan: Reduction, rows: Dim) -> SSAValue:
         if plan.is_arg:
             raise n.Unsupported("the place of a row's extreme beside a product")
-        value = float(plan.neutral) if plan.dtype.is_float else int(plan.neutral)
-        made = tile.Full.make(value=value, result_types=[tile_type([rows, 1], plan.element)])
-        return e.insert(made)
+        return plan.start([rows, 1])
 
     def tile_of(
         self, e: Emitter, axis: int, tiles_m: Dim, tiles_n: Dim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from aicc.ir.dtypes import DType
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
 from aicc.ir.symbols import product as product_of
+from aicc.ir.tile.types import tile as tile_type
 from aicc.ir.tile.types import tile_element
 from aicc.ir.types import element_type, shape_of
 from aicc.passes.tiling.nodes import Unsupported
@@ -90,6 +91,12 @@ class Reduction:
     @property
     def neutral(self) -> int | float:
         return self.rule.neutral(self.dtype)
+
+    def start(self, shape: Sequence[Dim]) -> SSAValue:
+        """An accumulator that nothing was combined into yet."""
+        value = float(self.neutral) if self.dtype.is_float else int(self.neutral)
+        made = tile.Full.make(value=value, result_types=[tile_type(shape, self.element)])
+        return self.scalars.insert(made)
 
     @property
     def flips(self) -> bool:

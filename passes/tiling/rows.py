@@ -240,9 +240,7 @@ class RowKernel:
         carried: list[SSAValue] = []
         for node, plan in zip(level, plans, strict=True):
             shape = self.accumulator_shape(node, axis)
-            total = tile_type(shape, plan.element)
-            first = float(plan.neutral) if plan.dtype.is_float else int(plan.neutral)
-            carried.append(e.insert(tile.Full.make(value=first, result_types=[total])))
+            carried.append(plan.start(shape))
             if plan.is_arg:
                 at = tile_type(shape, tile.INDEX)
                 carried.append(e.insert(tile.Full.make(value=0, result_types=[at])))

@@ -12,7 +12,7 @@ from aicc.ir.graph.common import PURE, require
 from aicc.ir.op import TENSOR, GraphOp, graph_op
 from aicc.ir.params import DIMS, INTS, param
 from aicc.ir.symbols import Dim, SymExpr, ceildiv, maximum
-from aicc.ir.types import element_type, numel, shape_of, typical
+from aicc.ir.types import bytes_of, shape_of, typical
 
 ALIGNMENT = 256
 """Buffers begin at multiples of so many bytes."""
@@ -89,9 +89,9 @@ def sizes_of(values: Iterable[SSAValue]) -> dict[str, tuple[SSAValue, int]]:
 
 def padded_bytes(value: SSAValue) -> Dim:
     """A tensor's size in bytes, up to the next multiple of `ALIGNMENT`."""
-    size = numel(shape_of(value))
+    size = bytes_of(value)
     assert size is not None
-    return ceildiv(size * max(element_type(value).bits // 8, 1), ALIGNMENT) * ALIGNMENT
+    return ceildiv(size, ALIGNMENT) * ALIGNMENT
 
 
 def planned(func: FuncOp) -> Iterator[Alloc]:
