@@ -57,6 +57,7 @@ class Backend(Protocol):
 
 
 _TARGETS = {
+    "cpp": "aicc.backends.cpp.backend:CppBackend",
     "numpy": "aicc.backends.numpy:NumpyBackend",
     "triton": "aicc.backends.triton.backend:TritonBackend",
 }

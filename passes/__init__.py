@@ -26,6 +26,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "schedule": _pass("schedule", "Schedule"),
+    "schedule-cpu": _pass("schedule_cpu", "ScheduleCpu"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),
     "simplify-masks": _pass("simplify_masks", "SimplifyMasks"),
     "sink-norm": _pass("sink_norm", "SinkNorms"),

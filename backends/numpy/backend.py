@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
-from aicc.backends.numpy.executor import CustomCalls, Executable, compile_module
+from aicc.backends.numpy.executor import CustomCalls, Executable, Launcher, compile_module
 from aicc.backends.numpy.table import bind, implements
 from aicc.ir import graph
 from aicc.ir.interfaces import TargetDescription
@@ -33,9 +33,14 @@ class NumpyBackend:
         """None: it runs on any."""
         return ()
 
-    def load(self, module: ModuleOp, owned_outputs: bool = False) -> Executable:
-        """Compile ``@main`` to something that can be called."""
-        return compile_module(module, "main", self.custom_calls, owned_outputs)
+    def load(
+        self,
+        module: ModuleOp,
+        owned_outputs: bool = False,
+        launchers: Mapping[str, Launcher] | None = None,
+    ) -> Executable:
+        """Compile ``@main`` to something that can be called; `launchers` run kernels by name."""
+        return compile_module(module, "main", self.custom_calls, owned_outputs, launchers)
 
     def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The results of one op without regions, given its operands in order."""

@@ -35,6 +35,11 @@ from aicc.ir.types import dtype_of, element_type, shape_of
 CustomCalls = Callable[[str, str], Callable[..., Sequence[np.ndarray]]]
 """Finds the callee of a custom_call by target and payload."""
 
+Launcher = Callable[
+    [Sequence[np.ndarray], Sequence[np.ndarray], Mapping[str, int]], Sequence[np.ndarray]
+]
+"""Runs a kernel on inputs and outputs of given sizes; gives the outputs, written in place."""
+
 
 SOURCE_NAME = "<aicc program>"
 
@@ -87,7 +92,13 @@ class Executable:
 class _Emitter:
     """Writes the Python source of a module's functions."""
 
-    def __init__(self, custom_calls: CustomCalls | None, owned_outputs: bool):
+    def __init__(
+        self,
+        custom_calls: CustomCalls | None,
+        owned_outputs: bool,
+        launchers: Mapping[str, Launcher],
+    ):
+        self.launchers = launchers
         self.lines: list[str] = []
         self.labels: dict[int, str] = {}
         self.globals: dict[str, Any] = {
@@ -335,7 +346,8 @@ class _Emitter:
         sizes = ", ".join(f"{s!r}: {self.dim(sym(s))}" for s in kernel.sizes)
         if kernel not in self.runners:
             name = _identifier(op.kernel) + "_"
-            self.runners[kernel] = self.bind_global(name, KernelRunner(kernel).launch)
+            launch = self.launchers.get(op.kernel) or KernelRunner(kernel).launch
+            self.runners[kernel] = self.bind_global(name, launch)
         args = ", ".join(self.name(v) for v in op.inputs)
         call = f"{self.runners[kernel]}([{args}], [{', '.join(made)}], {{{sizes}}})"
         self.assign(op, call, depth, always_tuple=True)
@@ -454,12 +466,14 @@ def compile_module(
     function: str = "main",
     custom_calls: CustomCalls | None = None,
     owned_outputs: bool = False,
+    launchers: Mapping[str, Launcher] | None = None,
 ) -> Executable:
     """Compile every function of a module; give the one named `function`.
 
     With `owned_outputs`, no output shares memory with an input, a constant or another output.
+    `launchers` run kernels by name, the interpreter those that they lack.
     """
-    emitter = _Emitter(custom_calls, owned_outputs)
+    emitter = _Emitter(custom_calls, owned_outputs, launchers or {})
     found = functions(module)
     emitter.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
     for func in found.values():

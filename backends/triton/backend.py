@@ -19,40 +19,14 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
+from aicc.backends.tile_targets import TO_TILES, keeps
 from aicc.backends.triton.program import Program, constant_arrays
 from aicc.backends.triton.text import Unprintable
-from aicc.ir import graph, tile
+from aicc.ir import tile
 from aicc.ir.chips import DEFAULT_CHIP
-from aicc.ir.dtypes import f64
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
-from aicc.ir.op import GraphOp
 from aicc.ir.tile.identity import kernel_key
-from aicc.ir.types import element_type
-
-COMPOSITES = (
-    graph.Softmax,
-    graph.LogSoftmax,
-    graph.LayerNorm,
-    graph.RMSNorm,
-    graph.Attention,
-    graph.ReduceMean,
-    graph.Relu,
-    graph.Sigmoid,
-    graph.Silu,
-    graph.Gelu,
-)
-"""Composites that get a kernel of their own, or are taken apart only there."""
-
-
-def _keeps(op: GraphOp) -> bool:
-    if isinstance(op, graph.Attention) and element_type(op.query) == f64:
-        return False
-    if isinstance(op, (graph.Quantize, graph.Dequantize)):
-        narrow = element_type(op.result if isinstance(op, graph.Quantize) else op.input)
-        return not narrow.is_integer or narrow.bits not in (8, 16)
-    return isinstance(op, COMPOSITES)
-
 
 WORKSPACES = 8
 """For how many sets of sizes a thread keeps its buffers."""
@@ -62,12 +36,8 @@ class TritonBackend:
     """Prints kernels for Triton and runs them: on a CUDA device, else in Triton's interpreter."""
 
     name = "triton"
-    description = TargetDescription("triton", _keeps)
-    lowering = (
-        "raise-composites,simplify-masks,canonicalize,cse,dce,merge-matmuls,sink-norm,"
-        "canonicalize,cse,dce,"
-        "fuse,dce,lower-to-tile,dce,schedule,plan-memory"
-    )
+    description = TargetDescription("triton", keeps)
+    lowering = f"{TO_TILES},schedule,plan-memory"
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

@@ -1,0 +1,181 @@
+"""Builds C++ kernels into a shared library, and keeps what it built.
+
+Objects are kept by a hash of what they are made from, so that a kernel which several models share
+is compiled once, and a model that was built before is not built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+RUNTIME = Path(__file__).parent / "runtime"
+HEADER = "aicc_cpu.h"
+
+FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-w"),
+    *("-fwrapv", "-fno-math-errno", "-fno-trapping-math"),
+)
+
+ARCHS: Mapping[str, str] = {
+    "native": "-march=native",
+    "x86-64": "-march=x86-64",
+    "x86-64-v3": "-march=x86-64-v3",
+    "x86-64-v4": "-march=x86-64-v4",
+    "armv8.2": "-march=armv8.2-a",
+}
+"""Instruction sets that libraries are built for, and the compiler's option for each."""
+
+
+class BuildError(RuntimeError):
+    """The compiler is missing, or refused a source."""
+
+
+@cache
+def compiler() -> str | None:
+    """The C++ compiler: ``$CXX``, else g++, clang++ or c++; None where there is none."""
+    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
+        if name and (found := shutil.which(name)):
+            return found
+    return None
+
+
+@cache
+def compiler_version() -> str:
+    """What the compiler says of itself."""
+    cxx = compiler()
+    if cxx is None:
+        raise BuildError("there is no C++ compiler: install g++ or clang++, or set CXX")
+    return subprocess.run([cxx, "--version"], capture_output=True, text=True).stdout
+
+
+@cache
+def cpu_features() -> str:
+    """What tells this machine's instruction set from others'."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    found = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    return "\n".join(sorted(found))
+
+
+def cache_folder() -> Path:
+    """Where objects are kept: ``$AICC_CACHE``, else aicc in the user's cache folder."""
+    if given := os.environ.get("AICC_CACHE"):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "aicc"
+
+
+def sanitizers() -> list[str]:
+    """Options for checked builds: ``AICC_SANITIZE=address,undefined``."""
+    given = os.environ.get("AICC_SANITIZE")
+    return [f"-fsanitize={given}", "-fno-sanitize-recover=all", "-g"] if given else []
+
+
+class Builder:
+    """Compiles for one instruction set."""
+
+    def __init__(self, arch: str = "native"):
+        if arch not in ARCHS:
+            raise BuildError(f"unknown instruction set '{arch}' (there are: {', '.join(ARCHS)})")
+        self.arch = arch
+        self.flags = [*FLAGS, ARCHS[arch], *sanitizers()]
+        self.folder = cache_folder() / "cpp"
+
+    def key(self, *parts: str) -> str:
+        """A hash of sources, the runtime, the compiler and its options."""
+        text = "\0".join([*parts, self.common()])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def common(self) -> str:
+        features = cpu_features() if self.arch == "native" else ""
+        return "\0".join([runtime_text(), compiler_version(), *self.flags, features])
+
+    # ------------------------------------------------------------------ building
+
+    def library(self, sources: Mapping[str, str]) -> Path:
+        """A shared library of sources by name. Raises BuildError."""
+        path = self.folder / f"{self.key(*sources, *sources.values())}.so"
+        if path.is_file():
+            return path
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            runtime = pool.submit(self.runtime_object)
+            headers = self.headers()
+            objects = [pool.submit(self.object, s, headers) for s in sources.values()]
+            paths = [runtime.result(), *(o.result() for o in objects)]
+        self.made(path, lambda goal: self.run([*map(str, paths), "-shared", "-o", str(goal)]))
+        return path
+
+    def object(self, source: str, headers: Path) -> Path:
+        path = self.folder / f"{self.key(source)}.o"
+        if path.is_file():
+            return path
+
+        def make(goal: Path) -> None:
+            text = goal.with_suffix(".cpp")
+            text.write_text(source)
+            self.run(["-I", str(headers), "-c", str(text), "-o", str(goal)])
+            text.unlink()
+
+        self.made(path, make)
+        return path
+
+    def runtime_object(self) -> Path:
+        """Products of tiles, compiled."""
+        path = self.folder / f"{self.key('runtime')}.o"
+        if not path.is_file():
+            source = str(RUNTIME / "dot.cpp")
+            self.made(path, lambda goal: self.run(["-c", source, "-o", str(goal)]))
+        return path
+
+    def headers(self) -> Path:
+        """A folder with the runtime's headers, precompiled where the compiler is g++."""
+        path = self.folder / f"include-{self.key('headers')}"
+        if path.is_dir():
+            return path
+
+        def make(goal: Path) -> None:
+            goal.mkdir()
+            for header in RUNTIME.glob("*.h"):
+                shutil.copy(header, goal)
+            if "Free Software Foundation" in compiler_version():
+                header = goal / HEADER
+                self.run(["-x", "c++-header", str(header), "-o", f"{header}.gch"])
+
+        self.made(path, make)
+        return path
+
+    def made(self, path: Path, make: Callable[[Path], None]) -> None:
+        """Make a file or folder, which appears whole or not at all."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".making-") as folder:
+            goal = Path(folder) / path.name
+            make(goal)
+            try:
+                os.replace(goal, path)
+            except OSError:
+                if not path.exists():  # else someone was faster
+                    raise
+
+    def run(self, arguments: Sequence[str]) -> None:
+        cxx = compiler()
+        assert cxx is not None
+        done = subprocess.run([cxx, *self.flags, *arguments], capture_output=True, text=True)
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if "error" in line][:8]
+            raise BuildError(f"{Path(cxx).name} failed:\n" + "\n".join(errors or [done.stderr]))
+
+
+@cache
+def runtime_text() -> str:
+    return "\0".join(p.read_text() for p in sorted(RUNTIME.iterdir()) if p.is_file())

@@ -1,0 +1,377 @@
+"""Prints a tile kernel as a C++ function over raw buffers.
+
+Programs of the grid are shared out over threads; inside one, the block's stages follow one another:
+scalars, loop nests over tiles, products of tiles, and the kernel's own loops.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects import scf
+from xdsl.dialects.builtin import IndexType
+from xdsl.ir import Block, Operation, SSAValue
+
+from aicc.backends.cpp.nests import NestPrinter, Value, index_text, op_text
+from aicc.backends.cpp.spellings import REDUCE
+from aicc.backends.cpp.stages import Nest, Stages
+from aicc.backends.cpp.text import (
+    INDENT,
+    RESERVED,
+    Unprintable,
+    bracketed,
+    cpp_name,
+    dim_text,
+    fresh_name,
+    is_plain,
+    number,
+    plus,
+    times,
+    type_name,
+)
+from aicc.ir import tile
+from aicc.ir.symbols import Dim, total
+from aicc.ir.symbols import product as product_of
+from aicc.ir.tile.types import bind, tile_element, tile_shape
+from aicc.ir.types import format_dims
+
+MOST_BYTES = 2 << 20
+"""What the arrays of one program may take: they lie on a thread's stack."""
+
+LANES = 16
+"""Rows of arrays are padded to so many elements."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """Where a tile's elements are kept: a position grows by `pitches` along each dim."""
+
+    name: str
+    type: str
+    pitches: tuple[int, ...]
+    size: int
+
+
+class KernelPrinter:
+    """Writes one kernel."""
+
+    def __init__(self, kernel: tile.Kernel):
+        self.tile, self.schedule = kernel, kernel.schedule
+        self.stages = Stages(kernel)
+        self.lines: list[str] = []
+        self.depth = 1
+        self.scalars: dict[SSAValue, str] = {}
+        self.arrays: dict[SSAValue, Array] = {}
+        self.buffers: dict[SSAValue, str] = {}
+        self.counts: dict[tuple, str] = {}
+        self.sizes = kernel.sizes
+        self.taken = {*RESERVED, *map(cpp_name, self.sizes), *kernel.schedule}
+        self.bytes = 0
+
+    # ------------------------------------------------------------------ names and lines
+
+    def line(self, text: str) -> None:
+        self.lines.append(INDENT * self.depth + text if text else "")
+
+    def lines_of(self, texts: Sequence[str]) -> None:
+        for t in texts:
+            self.line(t)
+
+    def fresh(self, hint: str | None) -> str:
+        if hint is not None and len(hint) > 24:
+            hint = "_".join(re.split(r"[._]+", hint)[-2:])
+        return fresh_name(hint, self.taken)
+
+    def buffer(self, value: SSAValue) -> str:
+        return self.buffers[value]
+
+    def scalar(self, value: SSAValue) -> str:
+        """The text of a value of one element."""
+        if value not in self.scalars:
+            owner = value.owner
+            if isinstance(owner, Operation) and owner.name in ("tile.full", "tile.size"):
+                self.scalar_op(owner)
+        return self.scalars[value]
+
+    def count(self, axis: tile.Axis) -> str:
+        """How many indices of an axis are in bounds."""
+        key = (axis.start, axis.block, axis.bound)
+        if key not in self.counts:
+            block = bind(axis.block[0], self.schedule)
+            end = bind(axis.bound[0], self.schedule)
+            start, bound = self.scalars[axis.start], dim_text(end)
+            if start == "0" and isinstance(block, int) and isinstance(end, int):
+                return str(min(block, end))
+            name = self.fresh(f"{axis.result.name_hint or 'axis'}_count")
+            rest = bound if start == "0" else f"{bound} - {bracketed(start)}"
+            text = f"std::min<int64_t>({block}, {rest})"
+            self.line(f"const int64_t {name} = {text};")
+            self.counts[key] = name
+        return self.counts[key]
+
+    # ------------------------------------------------------------------ the function
+
+    def source(self) -> str:
+        """The function ``void NAME(void* const* buffers, const int64_t* sizes)``."""
+        kernel = self.tile
+        block = kernel.body.block
+        body = self.prologue(block)
+        grid = [dim_text(bind(d, kernel.schedule)) for d in kernel.grid]
+        programs = " * ".join(bracketed(g) for g in grid if g != "1") or "1"
+        self.line(f"run_programs({programs}, {self.work()}, [&](int64_t program) {{")
+        self.depth += 1
+        self.block(block)
+        self.depth -= 1
+        self.line("});")
+        head = f'extern "C" void {cpp_name(kernel.sym_name)}'
+        head += "(void* const* buffers, const int64_t* sizes) {"
+        unused = [] if self.sizes else [INDENT + "(void)sizes;"]
+        if self.bytes > MOST_BYTES:
+            raise Unprintable(f"arrays of {self.bytes} bytes in one program")
+        return "\n".join([*self.comment(), head, *body, *unused, *self.lines, "}"]) + "\n"
+
+    def prologue(self, block: Block) -> list[str]:
+        """Buffers and sizes by name."""
+        rows = []
+        for i, name in enumerate(self.sizes):
+            rows.append(f"{INDENT}const int64_t {cpp_name(name)} = sizes[{i}];")
+        for i, arg in enumerate(block.args):
+            assert isinstance(arg.type, tile.BufferType)
+            written = i >= self.tile.inputs
+            name = self.fresh(arg.name_hint or ("out" if written else "x"))
+            self.buffers[arg] = name
+            type = type_name(arg.type.dtype.ir)
+            pointer = f"{type}*" if written else f"const {type}*"
+            shape = f"  // {arg.type.dtype}[{format_dims(arg.type.shape)}]"
+            rows.append(f"{INDENT}{pointer} {name} = ({pointer})buffers[{i}];{shape}")
+        return rows
+
+    def comment(self) -> list[str]:
+        names = re.findall(r'"([^"\\]*)"', str(self.tile.location))
+        what = ": ".join(names) or self.tile.sym_name
+        schedule = ", ".join(
+            f"{k} = {v}" for k, v in self.schedule.items() if not k.startswith("num_")
+        )
+        return [f"// {what}", *([f"// {schedule}"] if schedule else [])]
+
+    def work(self) -> str:
+        """About how many nanoseconds of one thread the kernel takes."""
+        flops, moved = total(self.tile.work), total(self.tile.moved)
+        terms = []
+        for d, rate in ((moved, 16), (flops, 32)):
+            terms.append(str(d / rate) if isinstance(d, int) else f"double({dim_text(d)}) / {rate}")
+        if all(isinstance(d, int) for d in (flops, moved)):
+            return f"{sum(map(float, terms)):.0f}"
+        return " + ".join(terms)
+
+    # ------------------------------------------------------------------ blocks
+
+    def block(self, block: Block) -> None:
+        for step in self.stages.blocks[block]:
+            if isinstance(step, Nest):
+                NestPrinter(self, step).write()
+            elif isinstance(step, tile.Dot):
+                self.dot(step)
+            elif isinstance(step, scf.ForOp):
+                self.loop(step)
+            else:
+                self.scalar_op(step)
+
+    def define(self, value: SSAValue, text: str) -> None:
+        if is_plain(text) or (value.first_use is None):
+            self.scalars[value] = text
+            return
+        name = self.fresh(value.name_hint)
+        self.line(f"const auto {name} = {text};")
+        self.scalars[value] = name
+
+    def scalar_op(self, op: Operation) -> None:
+        if isinstance(op, tile.ProgramId):
+            self.program_id(op)
+        elif isinstance(op, tile.Size):
+            self.scalars[op.result] = dim_text(bind(op.value[0], self.schedule))
+        elif isinstance(op, tile.Full):
+            self.scalars[op.result] = number(op.value, tile_element(op.result.type))
+        elif isinstance(op, tile.Axis):
+            self.scalars[op.result] = self.scalar(op.start)
+        elif isinstance(op, tile.InBounds):
+            axis = op.axis.owner
+            assert isinstance(axis, tile.Axis)
+            bound = dim_text(bind(axis.bound[0], self.schedule))
+            self.define(op.result, f"{bracketed(self.scalar(op.axis))} < {bracketed(bound)}")
+        elif isinstance(op, (tile.Broadcast, tile.Reshape, tile.Transpose, tile.Reduce)):
+            self.scalars[op.results[0]] = self.scalar(op.operands[0])
+        elif isinstance(op, tile.ArgReduce):
+            self.scalars[op.value], self.scalars[op.at] = map(self.scalar, op.operands)
+        elif isinstance(op, tile.Load):
+            self.scalar_load(op)
+        else:
+            operands = [Value(self.scalar(v)) for v in op.operands]
+            self.define(op.results[0], self.scalar_text(op, operands))
+
+    def scalar_text(self, op: Operation, operands: list[Value]) -> str:
+        sources = [tile_element(v.type) for v in op.operands]
+        element = tile_element(op.results[0].type)
+        if isinstance(element, IndexType) and len(operands) == 2:
+            return index_text(op.name, *(v.text for v in operands))
+        return op_text(None, op, operands, sources, element, False)  # type: ignore[arg-type]
+
+    def scalar_load(self, op: tile.Load) -> None:
+        terms = [dim_text(bind(op.offset[0], self.schedule))]
+        for s, stride in zip(op.subscripts, op.strides, strict=True):
+            terms.append(times(self.scalar(s), bind(stride, self.schedule)))
+        text = f"{self.buffer(op.buffer)}[{plus(*terms)}]"
+        if op.mask is not None:
+            fill = number(op.other or 0, tile_element(op.result.type))
+            text = f"{bracketed(self.scalar(op.mask))} ? {text} : {fill}"
+        self.define(op.result, text)
+
+    def program_id(self, op: tile.ProgramId) -> None:
+        grid = [bind(d, self.schedule) for d in self.tile.grid]
+        later, text = product_of(grid[op.axis + 1 :]), "program"
+        if later != 1:
+            text += f" / {bracketed(dim_text(later))}"
+        if product_of(grid[: op.axis]) != 1:
+            text += f" % {bracketed(dim_text(grid[op.axis]))}"
+        if grid[op.axis] == 1:
+            text = "0"
+        self.define(op.result, text)
+
+    # ------------------------------------------------------------------ arrays
+
+    def array(self, value: SSAValue) -> Array:
+        """The array of a value: its own, or that of the carried tile whose place it takes."""
+        if value not in self.arrays:
+            base = self.stages.inplace.get(value)
+            if base is not None and base in self.arrays:
+                self.arrays[value] = self.arrays[base]
+            else:
+                self.arrays[value] = self.new_array(value, value.name_hint)
+        return self.arrays[value]
+
+    def new_array(self, value: SSAValue, hint: str | None) -> Array:
+        shape = self.stages.shape(value)
+        type = type_name(tile_element(value.type))
+        pitches = [0] * len(shape)
+        step = 1
+        for d in reversed(range(len(shape))):
+            if shape[d] == 1:
+                continue
+            pitches[d] = step
+            size = shape[d]
+            if step == 1:
+                size = -(-size // LANES) * LANES
+                if any(s != 1 for s in shape[:d]) and size % 1024 == 0:
+                    size += LANES  # rows apart by a power of two fall into one set of the cache
+            step *= size
+        bits = {"double": 8, "int64_t": 8, "f16": 2, "bf16": 2, "int16_t": 2}
+        width = bits.get(type, 1 if type in ("bool", "int8_t") else 4)
+        self.bytes += step * width
+        name = self.fresh(hint or "kept")
+        self.line(f"alignas(64) {type} {name}[{step}];")
+        return Array(name, type, tuple(pitches), step)
+
+    # ------------------------------------------------------------------ dots and loops
+
+    def extent(self, value: SSAValue, dim: int) -> str:
+        axis = self.stages.extent(value, dim)
+        if axis is not None and axis.start in self.scalars:
+            return self.count(axis)
+        return str(self.stages.shape(value)[dim])
+
+    def matrix(self, value: SSAValue) -> str:
+        """An operand of a dot: in memory as the model has it, or in an array."""
+        type = type_name(tile_element(value.type))
+        if value in self.arrays:
+            array = self.arrays[value]
+            row, column = array.pitches
+            return f"matrix<{type}>{{{array.name}, {row}, {column or 1}}}"
+        load = value.owner
+        assert isinstance(load, tile.Load)
+        strides = self.stages.direct(load)
+        assert strides is not None
+        terms = [dim_text(bind(load.offset[0], self.schedule))]
+        for s, stride in zip(load.subscripts, load.strides, strict=True):
+            at = s.owner.start if isinstance(s.owner, tile.Axis) else s
+            terms.append(times(self.scalar(at), bind(stride, self.schedule)))
+        row, column = (dim_text(bind(d, self.schedule)) for d in strides)
+        pointer = plus(self.buffer(load.buffer), *terms)
+        return f"matrix<{type}>{{{pointer}, {row}, {column}}}"
+
+    def dot(self, op: tile.Dot) -> None:
+        add = not self.stages.is_zero(op.acc)
+        if add:
+            source = self.arrays[op.acc]
+            inplace = self.stages.inplace.get(op.result)
+            alone = len(list(op.acc.uses)) == 1
+            if alone and (inplace is not None or isinstance(op.acc.owner, Operation)):
+                self.arrays[op.result] = source
+            else:
+                made = self.new_array(op.result, op.result.name_hint)
+                self.line(f"std::copy_n({source.name}, {source.size}, {made.name});")
+                self.arrays[op.result] = made
+        acc = self.array(op.result)
+        a, b = self.matrix(op.a), self.matrix(op.b)
+        sizes = [self.extent(op.a, 0), self.extent(op.b, 1), self.extent(op.b, 0)]
+        row = acc.pitches[0] or acc.size
+        self.line(
+            f"dot({acc.name}, {row}, {a}, {b}, {', '.join(sizes)}, {'true' if add else 'false'});"
+        )
+
+    def loop(self, op: scf.ForOp) -> None:
+        block = op.body.block
+        counter, *carried = block.args
+        for arg, value, result in zip(carried, op.iter_args, op.results, strict=True):
+            if self.stages.is_tile(arg):
+                array = self.new_array(arg, result.name_hint or arg.name_hint or "carried")
+                self.arrays[arg] = self.arrays[result] = array
+                if isinstance(value.owner, tile.Full):
+                    fill = number(value.owner.value, tile_element(value.type))
+                    self.line(f"std::fill_n({array.name}, {array.size}, {fill});")
+                else:
+                    self.line(f"std::copy_n({self.arrays[value].name}, {array.size}, {array.name});")
+            else:
+                name = self.fresh(result.name_hint or arg.name_hint or "carried")
+                type = type_name(tile_element(arg.type))
+                self.line(f"{type} {name} = {self.scalar(value)};")
+                self.scalars[arg] = self.scalars[result] = name
+        low, high, step = (self.scalar(v) for v in (op.lb, op.ub, op.step))
+        index = self.fresh(counter.name_hint or "start")
+        self.scalars[counter] = index
+        self.line(f"for (int64_t {index} = {low}; {index} < {high}; {index} += {step}) {{")
+        self.depth += 1
+        counts, known = dict(self.counts), dict(self.scalars)
+        self.block(block)
+        end = block.last_op
+        assert end is not None
+        self.carry(carried, end.operands)
+        self.counts, self.scalars = counts, known
+        self.depth -= 1
+        self.line("}")
+
+    def carry(self, carried: Sequence[SSAValue], values: Sequence[SSAValue]) -> None:
+        """What the next round of a loop begins with."""
+        late: list[str] = []
+        for arg, value in zip(carried, values, strict=True):
+            if not self.stages.is_tile(arg):
+                name = self.fresh("next")
+                self.line(f"const auto {name} = {self.scalar(value)};")
+                late.append(f"{self.scalars[arg]} = {name};")
+                continue
+            array = self.arrays[arg]
+            if isinstance(value.owner, tile.Full):
+                fill = number(value.owner.value, tile_element(value.type))
+                late.append(f"std::fill_n({array.name}, {array.size}, {fill});")
+            elif self.arrays[value] != array:
+                late.append(f"std::copy_n({self.arrays[value].name}, {array.size}, {array.name});")
+        self.lines_of(late)
+
+
+def kernel_source(kernel: tile.Kernel) -> str:
+    """A kernel as a C++ function. Raises Unprintable."""
+    return KernelPrinter(kernel).source()
+
+

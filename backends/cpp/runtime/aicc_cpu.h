@@ -1,0 +1,57 @@
+// What kernels printed for the CPU need: vectors, functions on them, products of tiles, threads.
+//
+// C++17. Kernels are built for one instruction set; the width of vectors follows from it.
+#pragma once
+
+#include <algorithm>
+
+#include "math.h"
+#include "vector.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace aicc {
+
+// A matrix in memory: element (i, j) is at data[i * row + j * column].
+template <class T>
+struct matrix {
+  const T* data;
+  int64_t row, column;
+};
+
+// c[i, j] = (add ? c[i, j] : 0) + sum over k of a[i, k] * b[k, j], with `row` elements from a row
+// of c to the next. Operands of 16 bits are summed in float, bytes in 32 bits.
+void dot(float* c, int64_t row, matrix<float> a, matrix<float> b, int64_t m, int64_t n, int64_t k,
+         bool add);
+void dot(float* c, int64_t row, matrix<f16> a, matrix<f16> b, int64_t m, int64_t n, int64_t k,
+         bool add);
+void dot(float* c, int64_t row, matrix<bf16> a, matrix<bf16> b, int64_t m, int64_t n, int64_t k,
+         bool add);
+void dot(double* c, int64_t row, matrix<double> a, matrix<double> b, int64_t m, int64_t n,
+         int64_t k, bool add);
+void dot(int32_t* c, int64_t row, matrix<int8_t> a, matrix<int8_t> b, int64_t m, int64_t n,
+         int64_t k, bool add);
+
+// Programs 0 to n - 1, shared out over threads where the work (in about nanoseconds) is worth it.
+template <class F>
+AICC_INLINE void run_programs(int64_t n, double work, F program) {
+#if defined(_OPENMP)
+  if (n > 1 && work > 2e4) {
+    int64_t chunk = std::max<int64_t>(1, n / (int64_t(omp_get_max_threads()) * 8));
+#pragma omp parallel for schedule(dynamic, chunk)
+    for (int64_t p = 0; p < n; ++p) program(p);
+    return;
+  }
+#endif
+  for (int64_t p = 0; p < n; ++p) program(p);
+}
+
+// Quotients of sizes, rounded down as the sizes of the IR are.
+AICC_INLINE int64_t floordiv(int64_t x, int64_t y) {
+  return y == 0 ? 0 : x / y - (x % y != 0 && (x < 0) != (y < 0));
+}
+AICC_INLINE int64_t mod(int64_t x, int64_t y) { return y == 0 ? 0 : x - floordiv(x, y) * y; }
+
+}  // namespace aicc

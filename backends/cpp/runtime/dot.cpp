@@ -1,0 +1,232 @@
+// Products of tiles: blocks of 6 rows by 4 vectors of columns are summed in registers.
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "aicc_cpu.h"
+
+namespace aicc {
+namespace {
+
+constexpr int ROWS = 6, VECTORS = BYTES == 32 ? 2 : 4;
+
+template <class T>
+struct native {
+  typedef T type __attribute__((vector_size(BYTES)));
+  typedef T loose __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
+  static constexpr int LANES = BYTES / sizeof(T);
+};
+
+// Memory of this thread's own, at least so large, kept from call to call.
+template <class T>
+T* scratch(int which, size_t count) {
+  struct kept {
+    void* data = nullptr;
+    size_t bytes = 0;
+    ~kept() { std::free(data); }
+  };
+  static thread_local kept all[3];
+  kept& mine = all[which];
+  size_t bytes = (count * sizeof(T) + 4095) / 4096 * 4096;
+  if (mine.bytes < bytes) {
+    std::free(mine.data);
+    mine.data = std::aligned_alloc(4096, bytes);
+    mine.bytes = mine.data ? bytes : 0;
+    if (!mine.data) throw std::bad_alloc();
+  }
+  return static_cast<T*>(mine.data);
+}
+
+// R rows by V vectors; b is read in rows of `brow` elements.
+template <class T, int R, int V>
+void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow, int64_t depth,
+           bool add) {
+  using N = typename native<T>::type;
+  using L = typename native<T>::loose;
+  constexpr int LANES = native<T>::LANES;
+  N total[R][V];
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) {
+      if (add)
+        total[i][j] = *(const L*)(c + i * crow + j * LANES);
+      else
+        total[i][j] = N{};
+    }
+  for (int64_t k = 0; k < depth; ++k) {
+    N right[V];
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) right[j] = *(const L*)(b + k * brow + j * LANES);
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) {
+      N left = a[i * arow + k] - N{};
+#pragma GCC unroll 8
+      for (int j = 0; j < V; ++j) total[i][j] += left * right[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) *(L*)(c + i * crow + j * LANES) = total[i][j];
+}
+
+template <class T, int V>
+void rows(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow, int64_t m,
+          int64_t depth, bool add) {
+  int64_t i = 0;
+  for (; i + ROWS <= m; i += ROWS)
+    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+  switch (m - i) {
+    case 1: return block<T, 1, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+    case 2: return block<T, 2, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+    case 3: return block<T, 3, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+    case 4: return block<T, 4, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+    case 5: return block<T, 5, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+  }
+}
+
+// Few rows: b is read once from end to end, eight of its rows at a time.
+template <class T>
+void thin(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow, int64_t m,
+          int64_t n, int64_t depth, bool add) {
+  using N = typename native<T>::type;
+  using L = typename native<T>::loose;
+  constexpr int LANES = native<T>::LANES, DEEP = 8;
+  constexpr int64_t STEP = 4096 / sizeof(T);
+  if (!add)
+    for (int64_t i = 0; i < m; ++i) std::fill(c + i * crow, c + i * crow + n, T(0));
+  for (int64_t first = 0; first < n; first += STEP) {
+    int64_t last = std::min(first + STEP, n);
+    int64_t k = 0;
+    for (; k + DEEP <= depth; k += DEEP)
+      for (int64_t i = 0; i < m; ++i) {
+        N left[DEEP];
+#pragma GCC unroll 8
+        for (int d = 0; d < DEEP; ++d) left[d] = a[i * arow + k + d] - N{};
+        T* out = c + i * crow;
+        const T* in = b + k * brow;
+        int64_t j = first;
+        for (; j + LANES <= last; j += LANES) {
+          N total = *(const L*)(out + j);
+#pragma GCC unroll 8
+          for (int d = 0; d < DEEP; ++d) total += left[d] * *(const L*)(in + d * brow + j);
+          *(L*)(out + j) = total;
+        }
+        for (; j < last; ++j)
+          for (int d = 0; d < DEEP; ++d) out[j] += a[i * arow + k + d] * in[d * brow + j];
+      }
+    for (; k < depth; ++k)
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = first; j < last; ++j)
+          c[i * crow + j] += a[i * arow + k] * b[k * brow + j];
+  }
+}
+
+template <class To, class From>
+AICC_INLINE To widened(From x) {
+  return convert<To>(x);
+}
+
+// Columns `first` to `first + count` of b as rows of `width` elements, zero beyond `count`.
+template <class To, class From>
+void pack_columns(To* to, matrix<From> b, int64_t first, int64_t count, int64_t width,
+                  int64_t depth) {
+  const From* from = b.data + first * b.column;
+  if (b.column == 1) {
+    for (int64_t k = 0; k < depth; ++k) {
+      for (int64_t j = 0; j < count; ++j) to[k * width + j] = widened<To>(from[k * b.row + j]);
+      for (int64_t j = count; j < width; ++j) to[k * width + j] = To(0);
+    }
+    return;
+  }
+  constexpr int64_t TILE = 16;
+  for (int64_t k = 0; k < depth; k += TILE)
+    for (int64_t j = 0; j < width; j += TILE) {
+      int64_t high = std::min(k + TILE, depth), right = std::min(j + TILE, width);
+      for (int64_t x = j; x < right; ++x)
+        for (int64_t y = k; y < high; ++y)
+          to[y * width + x] = x < count ? widened<To>(from[y * b.row + x * b.column]) : To(0);
+    }
+}
+
+template <class To, class From>
+void pack_rows(To* to, matrix<From> a, int64_t m, int64_t depth) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t k = 0; k < depth; ++k)
+      to[i * depth + k] = widened<To>(a.data[i * a.row + k * a.column]);
+}
+
+template <class T, class From>
+void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int64_t n,
+              int64_t depth, bool add) {
+  constexpr int LANES = native<T>::LANES;
+  constexpr int64_t WIDTH = VECTORS * LANES;
+  constexpr bool same = std::is_same<T, From>::value;
+  const T* left;
+  int64_t arow = a.row;
+  if (same && a.column == 1) {
+    left = (const T*)a.data;
+  } else {
+    T* packed = scratch<T>(0, size_t(m) * depth);
+    pack_rows(packed, a, m, depth);
+    left = packed;
+    arow = depth;
+  }
+  const bool direct = same && b.column == 1;
+  if (direct && m < 4)
+    return thin<T>(c, crow, left, arow, (const T*)b.data, b.row, m, n, depth, add);
+  T* panel = nullptr;
+  for (int64_t j = 0; j < n; j += WIDTH) {
+    int64_t count = std::min(n - j, WIDTH);
+    int64_t vectors = (count + LANES - 1) / LANES;
+    const T* right = (const T*)b.data + (direct ? j : 0);
+    int64_t brow = b.row;
+    bool whole = count == vectors * LANES;
+    if (!direct || !whole || m > 2 * ROWS) {
+      if (!panel) panel = scratch<T>(1, size_t(WIDTH) * depth);
+      pack_columns(panel, b, j, count, vectors * LANES, depth);
+      right = panel;
+      brow = vectors * LANES;
+    }
+    T* out = c + j;
+    int64_t orow = crow;
+    if (!whole) {
+      out = scratch<T>(2, size_t(m) * WIDTH);
+      orow = WIDTH;
+      if (add)
+        for (int64_t i = 0; i < m; ++i) {
+          std::copy(c + i * crow + j, c + i * crow + n, out + i * orow);
+          std::fill(out + i * orow + count, out + i * orow + vectors * LANES, T(0));
+        }
+    }
+    switch (vectors) {
+      case 1: rows<T, 1>(out, orow, left, arow, right, brow, m, depth, add); break;
+      case 2: rows<T, 2>(out, orow, left, arow, right, brow, m, depth, add); break;
+#if !defined(__AVX2__) || defined(AICC_AVX512)
+      case 3: rows<T, 3>(out, orow, left, arow, right, brow, m, depth, add); break;
+      case 4: rows<T, 4>(out, orow, left, arow, right, brow, m, depth, add); break;
+#endif
+    }
+    if (!whole)
+      for (int64_t i = 0; i < m; ++i)
+        std::copy(out + i * orow, out + i * orow + count, c + i * crow + j);
+  }
+}
+
+}  // namespace
+
+#define AICC_DOT(T, From)                                                                  \
+  void dot(T* c, int64_t row, matrix<From> a, matrix<From> b, int64_t m, int64_t n,        \
+           int64_t k, bool add) {                                                          \
+    multiply<T, From>(c, row, a, b, m, n, k, add);                                         \
+  }
+AICC_DOT(float, float)
+AICC_DOT(float, f16)
+AICC_DOT(float, bf16)
+AICC_DOT(double, double)
+AICC_DOT(int32_t, int8_t)
+#undef AICC_DOT
+
+}  // namespace aicc

@@ -1,0 +1,529 @@
+// Conversions, arithmetic with the corner cases of the tile dialect, and elementary functions.
+//
+// exp, exp2, log, tanh and erf of floats are polynomials fitted here (minimax, by weighted least
+// squares): within 2 ulp, exact at NaN and infinities. Other functions are the C library's.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "vector.h"
+
+namespace aicc {
+
+// ------------------------------------------------------------------ conversions
+
+AICC_INLINE float to_float(f16 x) {
+#if defined(__F16C__)
+  return _cvtsh_ss(x.bits);
+#else
+  uint32_t sign = uint32_t(x.bits & 0x8000) << 16, rest = x.bits & 0x7fff;
+  if (rest >= 0x7c00) return bitcast<float>(sign | 0x7f800000 | (rest & 0x3ff) << 13);
+  if (rest >= 0x0400) return bitcast<float>(sign | ((rest << 13) + (112u << 23)));
+  float small = float(rest) * 0x1p-24f;
+  return sign ? -small : small;
+#endif
+}
+AICC_INLINE float to_float(bf16 x) { return bitcast<float>(uint32_t(x.bits) << 16); }
+
+AICC_INLINE f16 to_f16(float x) {
+#if defined(__F16C__)
+  return f16{uint16_t(_cvtss_sh(x, 0))};
+#else
+  uint32_t u = bitcast<uint32_t>(x), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+  if (a > 0x7f800000) return f16{uint16_t(sign | 0x7e00 | (a >> 13 & 0x3ff))};
+  if (a >= 0x477ff000) return f16{uint16_t(sign | 0x7c00)};
+  if (a >= 0x38800000) {
+    uint32_t r = a - (112u << 23);
+    return f16{uint16_t(sign | (r + 0xfff + (r >> 13 & 1)) >> 13)};
+  }
+  return f16{uint16_t(sign | uint32_t(std::nearbyint(bitcast<float>(a) * 0x1p24f)))};
+#endif
+}
+AICC_INLINE bf16 to_bf16(float x) {
+  uint32_t u = bitcast<uint32_t>(x);
+  if (x != x) return bf16{uint16_t((u >> 16 & 0x8000) | 0x7fc0)};
+  return bf16{uint16_t((u + 0x7fff + (u >> 16 & 1)) >> 16)};
+}
+
+// Integers wrap; floats are cut toward zero, and what doesn't fit is as the CPU has it.
+template <class To, class From>
+AICC_INLINE To convert(From x) {
+  if constexpr (std::is_same<From, To>::value)
+    return x;
+  else if constexpr (std::is_same<From, f16>::value || std::is_same<From, bf16>::value)
+    return convert<To>(to_float(x));
+  else if constexpr (std::is_same<To, f16>::value) {
+#if defined(__x86_64__) && defined(__FLT16_MAX__)
+    if constexpr (std::is_same<From, double>::value) return bitcast<f16>(_Float16(x));
+#endif
+    return to_f16(float(x));
+  } else if constexpr (std::is_same<To, bf16>::value)
+    return to_bf16(float(x));
+  else if constexpr (std::is_same<To, bool>::value)
+    return x != From(0);
+  else if constexpr (std::is_floating_point<From>::value && std::is_integral<To>::value) {
+    if constexpr (sizeof(To) < 4)
+      return To(convert<int32_t>(x));
+    else if constexpr (std::is_same<To, uint32_t>::value)
+      return To(convert<int64_t>(x));
+    else if constexpr (std::is_same<To, uint64_t>::value)
+      return x >= From(0x1p63) ? To(convert<int64_t>(x - From(0x1p63))) ^ (To(1) << 63)
+                               : To(convert<int64_t>(x));
+    else {
+      constexpr From limit = sizeof(To) == 4 ? From(0x1p31) : From(0x1p63);
+      return x >= -limit && x < limit ? To(x) : std::numeric_limits<To>::min();
+    }
+  } else
+    return To(x);
+}
+
+template <class To, class From>
+AICC_INLINE lanes_of<To> convert(vec<From> x) {
+  if constexpr (std::is_same<From, To>::value)
+    return x;
+  else if constexpr (std::is_same<To, bool>::value)
+    return x != vec<From>(From(0));
+#if defined(AICC_AVX512)
+  else if constexpr (std::is_same<From, f16>::value && std::is_same<To, float>::value) {
+    vec<float> y;
+    y.part[0] = (vec<float>::native)_mm512_cvtph_ps((__m256i)x.part[0]);
+    return y;
+  } else if constexpr (std::is_same<From, float>::value && std::is_same<To, f16>::value) {
+    vec<f16> y;
+    y.part[0] = (vec<f16>::native)_mm512_cvtps_ph((__m512)x.part[0], 0);
+    return y;
+  }
+#endif
+  else if constexpr (std::is_same<From, bf16>::value && std::is_same<To, float>::value) {
+    typedef uint32_t wide __attribute__((vector_size(W * 4)));
+    wide bits = __builtin_convertvector(x.part[0], wide) << 16;
+    vec<float> y;
+    memcpy(&y, &bits, sizeof(y));
+    return y;
+  } else if constexpr (std::is_same<From, float>::value && std::is_same<To, bf16>::value) {
+    vec<uint32_t> u = bitcast<uint32_t>(x);
+    vec<uint32_t> r = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    r = select(x != x, (u >> 16 & 0x8000) | 0x7fc0, r);
+    typedef uint16_t narrow __attribute__((vector_size(W * 2)));
+    vec<bf16> y;
+    narrow cut = __builtin_convertvector(r.part[0], narrow);
+    memcpy(&y, &cut, sizeof(y));
+    return y;
+  } else if constexpr (std::is_arithmetic<From>::value && std::is_arithmetic<To>::value &&
+                       !(std::is_floating_point<From>::value && std::is_integral<To>::value)) {
+    typedef From from __attribute__((vector_size(W * sizeof(From))));
+    typedef To to __attribute__((vector_size(W * sizeof(To))));
+    from a;
+    memcpy(&a, &x, sizeof(a));
+    to b = __builtin_convertvector(a, to);
+    vec<To> y;
+    memcpy(&y, &b, sizeof(y));
+    return y;
+  } else {
+    vec<To> y;
+    for (int i = 0; i < W; ++i) {
+      From e;
+      auto bits = x.lane(i);
+      memcpy(&e, &bits, sizeof(e));
+      To made = convert<To>(e);
+      typename vec<To>::element out;
+      memcpy(&out, &made, sizeof(out));
+      y.set(i, out);
+    }
+    return y;
+  }
+}
+template <class To>
+AICC_INLINE lanes_of<To> convert(mask m) {
+  if constexpr (std::is_same<To, bool>::value)
+    return m;
+  else if constexpr (std::is_arithmetic<To>::value)
+    return select(m, vec<To>(To(1)), vec<To>(To(0)));
+  else
+    return convert<To>(select(m, vec<float>(1), vec<float>(0)));
+}
+
+// Integers with the other signedness.
+template <class T>
+AICC_INLINE auto as_unsigned(vec<T> x) {
+  return bitcast<std::make_unsigned_t<T>>(x);
+}
+template <class T>
+AICC_INLINE auto as_signed(vec<T> x) {
+  return bitcast<std::make_signed_t<T>>(x);
+}
+template <class T>
+AICC_INLINE std::make_unsigned_t<T> as_unsigned(T x) {
+  return std::make_unsigned_t<T>(x);
+}
+template <class T>
+AICC_INLINE std::make_signed_t<T> as_signed(T x) {
+  return std::make_signed_t<T>(x);
+}
+AICC_INLINE mask as_unsigned(mask x) { return x; }
+AICC_INLINE bool as_unsigned(bool x) { return x; }
+
+// ------------------------------------------------------------------ arithmetic
+
+// The greater and the lesser; NaN wins.
+template <class T>
+AICC_INLINE T maximum(T x, T y) {
+  if constexpr (std::is_floating_point<T>::value)
+    return x != x ? x : x > y ? x : y;
+  else
+    return x > y ? x : y;
+}
+template <class T>
+AICC_INLINE T minimum(T x, T y) {
+  if constexpr (std::is_floating_point<T>::value)
+    return x != x ? x : x < y ? x : y;
+  else
+    return x < y ? x : y;
+}
+template <class T>
+AICC_INLINE vec<T> maximum(vec<T> x, vec<T> y) {
+  vec<T> z = select(x > y, x, y);
+  if constexpr (std::is_floating_point<T>::value) z = select(x != x, x, z);
+  return z;
+}
+template <class T>
+AICC_INLINE vec<T> minimum(vec<T> x, vec<T> y) {
+  vec<T> z = select(x < y, x, y);
+  if constexpr (std::is_floating_point<T>::value) z = select(x != x, x, z);
+  return z;
+}
+AICC_INLINE mask maximum(mask x, mask y) { return x | y; }
+AICC_INLINE mask minimum(mask x, mask y) { return x & y; }
+
+// Integer division toward zero: by zero gives 0, the least by -1 wraps; the rest by zero is 0.
+template <class T>
+AICC_INLINE T quotient(T x, T y) {
+  if (y == 0) return 0;
+  if (std::is_signed<T>::value && y == T(-1)) return T(std::make_unsigned_t<T>(0) - x);
+  return T(x / y);
+}
+template <class T>
+AICC_INLINE T rest(T x, T y) {
+  if (y == 0 || (std::is_signed<T>::value && y == T(-1))) return 0;
+  return T(x % y);
+}
+
+#define AICC_EACH1(name, call)                                    \
+  AICC_INLINE float name(float x) { return call; }                \
+  AICC_INLINE double name(double x) { return call; }              \
+  template <class T>                                              \
+  AICC_INLINE vec<T> name(vec<T> x) {                             \
+    return each<T>(x, [](T e) { return name(e); });               \
+  }
+#define AICC_EACH2(name, call)                                    \
+  template <class T>                                              \
+  AICC_INLINE T name(T x, T y) {                                  \
+    return call;                                                  \
+  }                                                               \
+  template <class T>                                              \
+  AICC_INLINE vec<T> name(vec<T> x, vec<T> y) {                   \
+    return each<T>(x, y, [](T a, T b) { return name(a, b); });    \
+  }
+template <class T>
+AICC_INLINE vec<T> quotient(vec<T> x, vec<T> y) {
+  return each<T>(x, y, [](T a, T b) { return quotient(a, b); });
+}
+template <class T>
+AICC_INLINE vec<T> rest(vec<T> x, vec<T> y) {
+  return each<T>(x, y, [](T a, T b) { return rest(a, b); });
+}
+AICC_EACH2(fmod, std::fmod(x, y))
+AICC_EACH2(atan2, std::atan2(x, y))
+AICC_EACH2(power, std::pow(x, y))
+AICC_EACH1(expm1, std::expm1(x))
+AICC_EACH1(log1p, std::log1p(x))
+AICC_EACH1(log2, std::log2(x))
+AICC_EACH1(tan, std::tan(x))
+AICC_EACH1(asin, std::asin(x))
+AICC_EACH1(acos, std::acos(x))
+AICC_EACH1(atan, std::atan(x))
+AICC_EACH1(sinh, std::sinh(x))
+AICC_EACH1(cosh, std::cosh(x))
+AICC_EACH1(asinh, std::asinh(x))
+AICC_EACH1(acosh, std::acosh(x))
+AICC_EACH1(atanh, std::atanh(x))
+#undef AICC_EACH1
+#undef AICC_EACH2
+
+template <class T>
+AICC_INLINE T absolute(T x) {
+  return std::is_floating_point<T>::value ? std::fabs(x) : x < 0 ? T(-x) : x;
+}
+AICC_INLINE float absolute(float x) { return std::fabs(x); }
+AICC_INLINE double absolute(double x) { return std::fabs(x); }
+template <class T>
+AICC_INLINE vec<T> absolute(vec<T> x) {
+  if constexpr (std::is_same<T, float>::value)
+    return bitcast<float>(bitcast<uint32_t>(x) & 0x7fffffffu);
+  else if constexpr (std::is_same<T, double>::value)
+    return bitcast<double>(bitcast<uint64_t>(x) & 0x7fffffffffffffffull);
+  else
+    return select(x < T(0), T(0) - x, x);
+}
+
+#if defined(AICC_AVX512)
+#define AICC_ROUND(name, call, mode)                                                     \
+  AICC_INLINE float name(float x) { return call; }                                       \
+  AICC_INLINE double name(double x) { return call; }                                     \
+  AICC_INLINE vec<float> name(vec<float> x) {                                            \
+    x.part[0] = (vec<float>::native)_mm512_roundscale_ps((__m512)x.part[0], mode);       \
+    return x;                                                                            \
+  }                                                                                      \
+  AICC_INLINE vec<double> name(vec<double> x) {                                          \
+    for (int i = 0; i < 2; ++i)                                                          \
+      x.part[i] = (vec<double>::native)_mm512_roundscale_pd((__m512d)x.part[i], mode);   \
+    return x;                                                                            \
+  }
+#else
+#define AICC_ROUND(name, call, mode)                                                     \
+  AICC_INLINE float name(float x) { return call; }                                       \
+  AICC_INLINE double name(double x) { return call; }                                     \
+  template <class T>                                                                     \
+  AICC_INLINE vec<T> name(vec<T> x) {                                                    \
+    return each<T>(x, [](T e) { return name(e); });                                      \
+  }
+#endif
+AICC_ROUND(round_even, std::nearbyint(x), 8)
+AICC_ROUND(floor, std::floor(x), 9)
+AICC_ROUND(ceil, std::ceil(x), 10)
+AICC_ROUND(trunc, std::trunc(x), 11)
+#undef AICC_ROUND
+
+AICC_INLINE float sqrt(float x) { return std::sqrt(x); }
+AICC_INLINE double sqrt(double x) { return std::sqrt(x); }
+template <class T>
+AICC_INLINE vec<T> sqrt(vec<T> x) {
+#if defined(AICC_AVX512)
+  if constexpr (std::is_same<T, float>::value) {
+    x.part[0] = (typename vec<T>::native)_mm512_sqrt_ps((__m512)x.part[0]);
+    return x;
+  }
+#endif
+  return each<T>(x, [](T e) { return std::sqrt(e); });
+}
+template <class T>
+AICC_INLINE T rsqrt(T x) {
+  return T(1) / sqrt(x);
+}
+
+// Shifts by less than the width: the caller sees to more.
+template <class T>
+AICC_INLINE T shift_left(T x, T by) {
+  return T(std::make_unsigned_t<T>(x) << (by & T(sizeof(T) * 8 - 1)));
+}
+template <class T>
+AICC_INLINE T shift_right(T x, T by) {
+  return T(x >> (by & T(sizeof(T) * 8 - 1)));
+}
+template <class T>
+AICC_INLINE vec<T> shift_left(vec<T> x, vec<T> by) {
+  return x << (by & T(sizeof(T) * 8 - 1));
+}
+template <class T>
+AICC_INLINE vec<T> shift_right(vec<T> x, vec<T> by) {
+  return x >> (by & T(sizeof(T) * 8 - 1));
+}
+
+// ------------------------------------------------------------------ elementary functions
+
+// x * 2^n for whole n from -300 to 300.
+AICC_INLINE vec<float> scaled(vec<float> x, vec<float> n) {
+#if defined(AICC_AVX512)
+  x.part[0] = (vec<float>::native)_mm512_scalef_ps((__m512)x.part[0], (__m512)n.part[0]);
+  return x;
+#else
+  vec<int32_t> whole, half;
+  for (int i = 0; i < W; ++i) whole.set(i, int32_t(n.lane(i)));
+  half = whole >> 1;
+  vec<float> low = bitcast<float>((half + 127) << 23);
+  return x * low * bitcast<float>((whole - half + 127) << 23);
+#endif
+}
+
+// e^r for |r| <= ln(2) / 2.
+AICC_INLINE vec<float> exp_near(vec<float> r) {
+  vec<float> p = 1.3946073786942541e-3f + r * 1.9918385654047518e-4f;
+  p = 8.3332643542309119e-3f + r * p;
+  p = 4.1666269935057329e-2f + r * p;
+  p = 1.6666666860701440e-1f + r * p;
+  p = 5.0000000779054332e-1f + r * p;
+  return 1.0f + (r + r * r * p);
+}
+
+AICC_INLINE vec<float> exp(vec<float> x) {
+  x = select(x < -104.0f, vec<float>(-104.0f), x);
+  x = select(x > 89.0f, vec<float>(89.0f), x);
+  vec<float> n = round_even(x * 1.44269504f);
+  vec<float> r = x - n * 0.693145752f;  // ln(2) in two parts, the first of 16 bits
+  r = r - n * 1.42860677e-6f;
+  vec<float> y = scaled(exp_near(r), select(n == n, n, 0.0f));
+  return select(n == n, y, x);
+}
+
+AICC_INLINE vec<float> exp2(vec<float> x) {
+  x = select(x < -150.0f, vec<float>(-150.0f), x);
+  x = select(x > 128.0f, vec<float>(128.0f), x);
+  vec<float> n = round_even(x);
+  vec<float> y = scaled(exp_near((x - n) * 0.693147181f), select(n == n, n, 0.0f));
+  return select(n == n, y, x);
+}
+
+AICC_INLINE vec<float> log(vec<float> x) {
+  mask tiny = x < 1.17549435e-38f;
+  vec<float> a = select(tiny, x * 8388608.0f, x);
+  vec<int32_t> bits = bitcast<int32_t>(a);
+  vec<int32_t> e = (bits - 0x3f3504f3) >> 23;  // so that the mantissa lies around 1
+  vec<float> f = bitcast<float>(bits - (e << 23)) - 1.0f;
+  vec<float> n = convert<float>(e) - select(tiny, vec<float>(23.0f), 0.0f);
+  vec<float> p = -0.11789841011215935f + f * 0.06915427470973241f;
+  p = 0.11872967245874158f + f * p;
+  p = -0.12384342268740738f + f * p;
+  p = 0.14218658562146771f + f * p;
+  p = -0.16669251186188194f + f * p;
+  p = 0.2000222659987051f + f * p;
+  p = -0.24999986592958662f + f * p;
+  p = 0.3333331044013907f + f * p;
+  vec<float> square = f * f;
+  vec<float> y = n * 1.42860677e-6f + f * square * p - 0.5f * square;
+  y = n * 0.693145752f + (f + y);
+  const float inf = std::numeric_limits<float>::infinity();
+  y = select(x == inf, x, y);
+  y = select(x == 0.0f, vec<float>(-inf), y);
+  return select(x >= 0.0f, y, vec<float>(std::numeric_limits<float>::quiet_NaN()));
+}
+
+AICC_INLINE vec<float> with_sign(vec<float> size, vec<float> sign) {
+  return bitcast<float>(bitcast<uint32_t>(size) | (bitcast<uint32_t>(sign) & 0x80000000u));
+}
+
+AICC_INLINE vec<float> tanh(vec<float> x) {
+  vec<float> a = absolute(x), s = x * x;
+  vec<float> p = -0.00818267640100446f + s * 0.00214753892944202f;
+  p = 0.02170296827632644f + s * p;
+  p = -0.05394720451707041f + s * p;
+  p = 0.13333209766134227f + s * p;
+  p = -0.33333330906746766f + s * p;
+  vec<float> far = 1.0f - 2.0f / (exp(a + a) + 1.0f);
+  return select(a < 0.625f, x + x * (s * p), with_sign(far, x));
+}
+
+AICC_INLINE vec<float> erf(vec<float> x) {
+  vec<float> a = absolute(x), s = x * x;
+  vec<float> p = -8.1819279887496838e-4f + s * 8.5388416764031695e-5f;
+  p = 5.2044361005953652e-3f + s * p;
+  p = -2.6860752848543140e-2f + s * p;
+  p = 1.1283719723953661e-1f + s * p;
+  p = -3.7612635310471765e-1f + s * p;
+  p = 0.12837916680237838f + s * p;
+  vec<float> near = x + x * p;
+  vec<float> t = select(a > 4.0f, vec<float>(4.0f), a);
+  vec<float> q = -4.3231036987140020e-4f + t * 2.0910270979688475e-5f;
+  q = 4.1605588401101637e-3f + t * q;
+  q = -2.5091571804686477e-2f + t * q;
+  q = 1.0823672338369332e-1f + t * q;
+  q = 6.3338656154719819e-1f + t * q;
+  q = 1.1294951969759612f + t * q;
+  q = -1.7055915747306132e-4f + t * q;
+  vec<float> far = with_sign(1.0f - exp(-q), x);
+  return select(a < 0.9f, near, far);
+}
+
+// sin and cos: x less a multiple of pi/2, in double, then a polynomial; far out, the library's.
+AICC_INLINE vec<float> sine(vec<float> x, int turn) {
+  vec<float> a = absolute(x);
+  if (any(a > 65536.0f))
+    return each<float>(x, [turn](float e) { return turn ? std::cos(e) : std::sin(e); });
+  vec<float> n = round_even(x * 0.636619772f);
+  vec<double> wide = convert<double>(n);
+  wide = convert<double>(x) - wide * 1.5707963267948966 - wide * 6.123233995736766e-17;
+  vec<float> r = convert<float>(wide);
+  vec<int32_t> quarter = convert<int32_t>(select(x == x, n, 0.0f)) + turn;
+  vec<float> s = r * r;
+  vec<float> p = -1.9839327130651872e-4f + s * 2.7182372216474647e-6f;
+  p = 8.3333293622612648e-3f + s * p;
+  p = -1.6666666641426334e-1f + s * p;
+  vec<float> sine = r + r * (s * p);
+  p = 2.4799511767743764e-5f + s * -2.7209548052124621e-7f;
+  p = -1.3888883722642865e-3f + s * p;
+  p = 4.1666666622477450e-2f + s * p;
+  vec<float> cosine = 1.0f - (0.5f * s - s * s * p);
+  vec<float> y = select((quarter & 1) == 0, sine, cosine);
+  return select((quarter & 2) == 0, y, -y);
+}
+AICC_INLINE vec<float> sin(vec<float> x) { return sine(x, 0); }
+AICC_INLINE vec<float> cos(vec<float> x) { return sine(x, 1); }
+
+#define AICC_ALSO(name)                                                          \
+  AICC_INLINE float name(float x) { return name(vec<float>(x)).lane(0); }        \
+  AICC_INLINE double name(double x) { return std::name(x); }                     \
+  AICC_INLINE vec<double> name(vec<double> x) {                                  \
+    return each<double>(x, [](double e) { return std::name(e); });               \
+  }
+AICC_ALSO(exp)
+AICC_ALSO(exp2)
+AICC_ALSO(log)
+AICC_ALSO(tanh)
+AICC_ALSO(erf)
+AICC_ALSO(sin)
+AICC_ALSO(cos)
+#undef AICC_ALSO
+
+// ------------------------------------------------------------------ across lanes
+
+template <class T, class F>
+AICC_INLINE T across(vec<T> x, F f) {
+  T total = x.lane(0);
+  for (int i = 1; i < W; ++i) total = f(total, T(x.lane(i)));
+  return total;
+}
+template <class T>
+AICC_INLINE T sum(vec<T> x) {
+#if defined(AICC_AVX512)
+  if constexpr (std::is_same<T, float>::value) return _mm512_reduce_add_ps((__m512)x.part[0]);
+#endif
+  return across(x, [](T a, T b) { return T(a + b); });
+}
+template <class T>
+AICC_INLINE T product(vec<T> x) {
+  return across(x, [](T a, T b) { return T(a * b); });
+}
+template <class T>
+AICC_INLINE T maximum(vec<T> x) {
+  return across(x, [](T a, T b) { return maximum(a, b); });
+}
+template <class T>
+AICC_INLINE T minimum(vec<T> x) {
+  return across(x, [](T a, T b) { return minimum(a, b); });
+}
+
+// The greatest or least element so far and where it is; NaN wins, then the first index or the last.
+template <class T>
+struct extreme {
+  T value = T();
+  int64_t at = 0;
+  bool none = true;
+
+  template <bool most, bool last, class L>
+  AICC_INLINE void look(L lanes, lanes_of<T> x, vec<int64_t> places) {
+    for (int i = 0; i < lanes.count; ++i) one<most, last>(T(x.lane(i)), places.lane(i));
+  }
+  template <bool most, bool last>
+  AICC_INLINE void one(T x, int64_t i) {
+    bool better = most ? x > value : x < value, same = x == value;
+    if (x != x) better = value == value, same = !better;
+    if (value != value && x == x) better = same = false;
+    if (none || better || (same && (last ? i > at : i < at))) {
+      value = x;
+      at = i;
+      none = false;
+    }
+  }
+};
+
+}  // namespace aicc

@@ -1,0 +1,359 @@
+"""Splits a kernel's block into stages: loops over tiles, and what must be done between them.
+
+A tile holds more elements than a CPU has registers, so an op on tiles is no instruction there but
+part of a loop over elements. Ops whose elements depend on one another place by place share a loop;
+a reduction, a dot or a loop of the kernel ends a stage, since what comes after needs all of it.
+A tile that later stages need is kept in an array, or computed again where that is cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from xdsl.dialects import scf
+from xdsl.ir import Block, Operation, SSAValue
+
+from aicc.ir import tile
+from aicc.ir.symbols import Dim
+from aicc.ir.tile.types import bind, tile_shape
+
+CHEAP = 4
+"""Computing a tile again is worth no array up to so many steps an element."""
+
+COSTS = {
+    "math.exp": 12,
+    "math.exp2": 12,
+    "math.log": 12,
+    "math.tanh": 20,
+    "math.erf": 20,
+    "math.sin": 20,
+    "math.cos": 20,
+    "math.sqrt": 4,
+    "math.rsqrt": 4,
+    "arith.divf": 4,
+    "tile.load": 1,
+    "tile.axis": 0,
+    "tile.in_bounds": 0,
+    "tile.full": 0,
+    "tile.broadcast": 0,
+    "tile.reshape": 0,
+    "tile.transpose": 0,
+    "tile.size": 0,
+    "tile.program_id": 0,
+}
+"""Steps an element that an op takes; others of `arith` and `tile` take one, of `math` 16."""
+
+FREE = ("tile.axis", "tile.in_bounds", "tile.full", "tile.size", "tile.program_id")
+"""Ops without memory or tiles of their own: they are written wherever they are used."""
+
+
+def step_cost(op: Operation) -> int:
+    return COSTS.get(op.name, 16 if op.name.startswith("math.") else 1)
+
+
+@dataclass
+class Nest:
+    """A loop over the elements of tiles of one shape; `sinks` are what it is run for.
+
+    A sink is a store, a reduction, or a value that goes to an array.
+    """
+
+    stage: int
+    shape: tuple[int, ...]
+    sinks: list[Operation | SSAValue] = field(default_factory=list)
+
+
+Step = Operation | Nest
+"""An op on scalars, a loop of the kernel, a dot, or a nest."""
+
+
+class Stages:
+    """What a block does, stage by stage; blocks of loops in it have stages of their own.
+
+    `kept` are the values that have arrays, `inplace` maps those to the value whose array they
+    take over.
+    """
+
+    def __init__(self, kernel: tile.Kernel):
+        self.kernel = kernel
+        self.kept: set[SSAValue] = set()
+        self.inplace: dict[SSAValue, SSAValue] = {}
+        self.level: dict[SSAValue, int] = {}
+        self.cost: dict[SSAValue, int] = {}
+        self.blocks: dict[Block, list[Step]] = {}
+        for block in self.walk(kernel.body.block):
+            self.levels(block)
+        for block in reversed(list(self.walk(kernel.body.block))):
+            self.blocks[block] = self.steps(block)
+
+    def walk(self, block: Block) -> Iterator[Block]:
+        yield block
+        for op in block.ops:
+            if isinstance(op, scf.ForOp):
+                yield from self.walk(op.body.block)
+
+    def shape(self, value: SSAValue) -> tuple[int, ...]:
+        return tuple(self.dim(d) for d in tile_shape(value.type))
+
+    def is_tile(self, value: SSAValue) -> bool:
+        """Whether a value has more than one element."""
+        return any(d != 1 for d in self.shape(value))
+
+    def dim(self, d: Dim) -> int:
+        bound = bind(d, self.kernel.schedule)
+        assert isinstance(bound, int), f"a tile of {d}"
+        return bound
+
+    # ------------------------------------------------------------------ when a value is known
+
+    def levels(self, block: Block) -> None:
+        """The stage from which on each value of the block can be computed, and its cost."""
+        for arg in block.args:
+            self.level[arg], self.cost[arg] = 0, 0
+        for op in block.ops:
+            inputs = list(self.inputs(op, block))
+            level = max((self.level[v] for v in inputs), default=0)
+            cost = step_cost(op) + sum(self.cost[v] for v in op.operands)
+            ends = isinstance(op, (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp))
+            for r in op.results:
+                self.level[r] = level + ends
+                self.cost[r] = 0 if ends or not self.is_tile(r) else cost
+
+    def inputs(self, op: Operation, block: Block) -> Iterator[SSAValue]:
+        """The values of a block that an op of it needs, those inside its regions among them."""
+        for inner in op.walk():
+            for v in inner.operands:
+                if self.block_of(v) is block:
+                    yield v
+
+    @staticmethod
+    def block_of(value: SSAValue) -> Block | None:
+        owner = value.owner
+        return owner if isinstance(owner, Block) else owner.parent
+
+    # ------------------------------------------------------------------ what is done when
+
+    def steps(self, block: Block) -> list[Step]:
+        """The block's steps in order; marks what is kept on the way."""
+        ops = list(block.ops)
+        self.take_over(block)
+        # What other blocks and dots need as arrays.
+        for op in ops:
+            if isinstance(op, scf.ForOp):
+                for v in op.iter_args:
+                    if self.is_tile(v) and not self.is_constant(v):
+                        self.keep(v)
+            elif isinstance(op, tile.Dot):
+                for v in (op.a, op.b):
+                    if not isinstance(v.owner, tile.Load) or self.direct(v.owner) is None:
+                        self.keep(v)
+                if not self.is_zero(op.acc):
+                    self.keep(op.acc)
+        end = block.last_op
+        if isinstance(end, scf.YieldOp):
+            for v in end.operands:
+                if self.is_tile(v) and not self.is_constant(v):
+                    self.keep(v)
+        last = max((self.level[v] for op in ops if isinstance(op, tile.Store)
+                    for v in self.inputs(op, block)), default=0)  # fmt: skip
+        sinks: list[tuple[int, Operation | SSAValue]] = []
+        for op in ops:
+            if isinstance(op, tile.Store):
+                sinks.append((last, op))
+            elif isinstance(op, (tile.Reduce, tile.ArgReduce)) and self.is_tile(op.input):
+                sinks.append((self.level[op.input], op))
+        stores = {self.sink_shape(s) for _, s in sinks if isinstance(s, tile.Store)}
+        for _, s in sinks[1:] if len(stores) > 1 else []:
+            if isinstance(s, tile.Store):  # an earlier store may be over what it reads
+                self.keep(s.value)
+        done: set[SSAValue] = set()
+        pending = sorted(sinks, key=lambda pair: -pair[0])
+        work = [(stage, list(self.roots(s))) for stage, s in pending]
+        nests: list[Nest] = []
+        for stage, s in sinks:
+            self.join(nests, stage, s)
+        while True:
+            for stage, roots in work:
+                self.mark(roots, stage, block)
+            new = [v for v in self.ordered(block) if v in self.kept and v not in done]
+            if not new:
+                break
+            work = []
+            for v in new:
+                done.add(v)
+                if isinstance(v.owner, (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp)):
+                    continue
+                self.join(nests, self.level[v], v)
+                assert isinstance(v.owner, Operation)
+                work.append((self.level[v], list(v.owner.operands)))
+        return self.arranged(ops, nests)
+
+    def ordered(self, block: Block) -> Iterator[SSAValue]:
+        return (r for op in block.ops for r in op.results)
+
+    def roots(self, sink: Operation | SSAValue) -> Iterable[SSAValue]:
+        return sink.operands if isinstance(sink, Operation) else [sink]
+
+    def mark(self, roots: list[SSAValue], stage: int, block: Block) -> None:
+        """Keep what was known before `stage` and is dear to compute again."""
+        pending, seen = list(roots), set[SSAValue]()
+        while pending:
+            v = pending.pop()
+            if v in seen or v in self.kept or not self.is_tile(v) or not isinstance(v.owner, Operation):
+                continue
+            seen.add(v)
+            own = self.block_of(v) is block
+            ends = isinstance(v.owner, (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp))
+            if ends:
+                continue
+            earlier = not own or self.level[v] < stage
+            if earlier and self.cost[v] > CHEAP:
+                self.keep(v)
+                continue
+            pending += v.owner.operands
+
+    def keep(self, value: SSAValue) -> None:
+        """Give a value an array, in the block that computes it."""
+        if not self.is_tile(value) or not isinstance(value.owner, Operation):
+            return
+        if value in self.kept:
+            return
+        self.kept.add(value)
+        block = self.block_of(value)
+        if block in self.blocks:  # an outer block is arranged after those inside it
+            raise AssertionError("a value of a block that was arranged already")
+
+    def take_over(self, block: Block) -> None:
+        """Find carried tiles that are replaced place by place: what they become has their array."""
+        end = block.last_op
+        if not isinstance(end, scf.YieldOp):
+            return
+        for arg, goal in zip(block.args[1:], end.operands, strict=True):
+            chain: list[SSAValue] = []
+            value: SSAValue = arg
+            while self.is_tile(value) and value is not goal and len(uses := list(value.uses)) == 1:
+                op = uses[0].operation
+                if op.parent is not block or len(op.results) != 1:
+                    break
+                if isinstance(op, tile.Dot):
+                    if op.acc is not value:
+                        break
+                elif not op.name.startswith(("arith.", "math.", "tile.select")):
+                    break
+                value = op.results[0]
+                if self.shape(value) != self.shape(arg):
+                    break
+                chain.append(value)
+            if value is goal and chain and len(list(goal.uses)) == 1:
+                self.inplace.update(dict.fromkeys(chain, arg))
+
+    def join(self, nests: list[Nest], stage: int, sink: Operation | SSAValue) -> None:
+        shape = self.sink_shape(sink)
+        for nest in nests:
+            if nest.stage == stage and nest.shape == shape:
+                nest.sinks.append(sink)
+                return
+        nests.append(Nest(stage, shape, [sink]))
+
+    def sink_shape(self, sink: Operation | SSAValue) -> tuple[int, ...]:
+        if isinstance(sink, SSAValue):
+            return self.shape(sink)
+        if isinstance(sink, tile.Store):
+            shapes = [self.shape(v) for v in (*sink.subscripts, sink.value)]
+            rank = max(map(len, shapes))
+            return tuple(max(s[i] for s in shapes if s) for i in range(rank))
+        return self.shape(sink.operands[0])
+
+    def arranged(self, ops: list[Operation], nests: list[Nest]) -> list[Step]:
+        """Scalars of a stage come first, then its nests, then dots and loops."""
+        steps: list[tuple[int, int, int, Step]] = []
+        for i, op in enumerate(ops):
+            if isinstance(op, (tile.Store, tile.Return, scf.YieldOp)):
+                continue
+            if isinstance(op, (tile.Dot, scf.ForOp)):
+                stage = max((self.level[v] for v in self.inputs(op, op.parent)), default=0)  # type: ignore[arg-type]
+                steps.append((stage, 2, i, op))
+            elif not any(map(self.is_tile, op.results)) and not (
+                isinstance(op, (tile.Reduce, tile.ArgReduce)) and self.is_tile(op.input)
+            ):
+                steps.append((self.level[op.results[0]], 0, i, op))
+        for i, nest in enumerate(nests):
+            steps.append((nest.stage, 1, i, nest))
+        return [step for *_, step in sorted(steps, key=lambda s: s[:3])]
+
+    # ------------------------------------------------------------------ what a value is
+
+    @staticmethod
+    def is_constant(value: SSAValue) -> bool:
+        return isinstance(value.owner, tile.Full)
+
+    @staticmethod
+    def is_zero(value: SSAValue) -> bool:
+        return isinstance(value.owner, tile.Full) and value.owner.value == 0
+
+    def direct(self, load: tile.Load) -> tuple[Dim, Dim] | None:
+        """Strides of a load that a dot can read from memory itself; None if it can't."""
+        if load.mask is not None and any(
+            not isinstance(c.owner, tile.InBounds) for c in load.conditions()
+        ):
+            return None
+        shape = self.shape(load.result)
+        if len(shape) != 2:
+            return None
+        strides: list[Dim] = [0, 0]
+        for s, stride in zip(load.subscripts, load.strides, strict=True):
+            if not self.is_tile(s):
+                continue
+            if not isinstance(s.owner, tile.Axis):
+                return None
+            strides[s.owner.dim] = strides[s.owner.dim] + stride
+        return strides[0], strides[1]
+
+    def extent(self, value: SSAValue, dim: int) -> tile.Axis | None:
+        """The axis whose end cuts the tile short along a dim; None where all of it counts."""
+        return self._extent(value, dim, set())
+
+    def _extent(self, value: SSAValue, dim: int, seen: set[tuple[SSAValue, int]]):
+        if (value, dim) in seen or not isinstance(value, SSAValue):
+            return None
+        seen.add((value, dim))
+        shape = tile_shape(value.type)
+        if dim >= len(shape) or self.dim(shape[dim]) == 1:
+            return None
+        owner = value.owner
+        if isinstance(owner, Block):
+            return self._carried_extent(value, owner, dim, seen)
+        if isinstance(owner, tile.Axis):
+            masked = any(isinstance(u.operation, tile.InBounds) for u in owner.result.uses)
+            return owner if masked and owner.dim == dim else None
+        if isinstance(owner, scf.ForOp):
+            i = owner.results.index(value)
+            return self._carried_extent(owner.body.block.args[1 + i], owner.body.block, dim, seen)
+        if isinstance(owner, tile.Transpose):
+            return self._extent(owner.input, owner.perm[dim], seen)
+        if isinstance(owner, tile.Reshape):
+            kept = [i for i, d in enumerate(tile_shape(owner.input.type)) if self.dim(d) != 1]
+            place = [i for i, d in enumerate(shape) if self.dim(d) != 1].index(dim)
+            return self._extent(owner.input, kept[place], seen)
+        if isinstance(owner, tile.Dot):
+            sides = [(owner.a, 0) if dim == 0 else (owner.b, 1), (owner.acc, dim)]
+        else:
+            sides = [(v, dim) for v in owner.operands]
+        for v, d in sides:
+            if (found := self._extent(v, d, seen)) is not None:
+                return found
+        return None
+
+    def _carried_extent(self, arg: SSAValue, block: Block, dim: int, seen):
+        """That of what the loop makes of a carried tile, by an axis from outside the loop."""
+        end = block.last_op
+        if not isinstance(end, scf.YieldOp):
+            return None
+        i = block.args.index(arg) - 1  # type: ignore[arg-type]
+        loop = block.parent_op()
+        assert isinstance(loop, scf.ForOp)
+        if not self.is_constant(loop.iter_args[i]):
+            return None
+        found = self._extent(end.operands[i], dim, seen)
+        return found if found is not None and found.parent is not block else None

@@ -1,0 +1,38 @@
+"""What targets that print kernels of the tile dialect have in common."""
+
+from __future__ import annotations
+
+from aicc.ir import graph
+from aicc.ir.dtypes import f64
+from aicc.ir.op import GraphOp
+from aicc.ir.types import element_type
+
+COMPOSITES = (
+    graph.Softmax,
+    graph.LogSoftmax,
+    graph.LayerNorm,
+    graph.RMSNorm,
+    graph.Attention,
+    graph.ReduceMean,
+    graph.Relu,
+    graph.Sigmoid,
+    graph.Silu,
+    graph.Gelu,
+)
+"""Composites that get a kernel of their own, or are taken apart only there."""
+
+TO_TILES = (
+    "raise-composites,simplify-masks,canonicalize,cse,dce,merge-matmuls,sink-norm,"
+    "canonicalize,cse,dce,fuse,dce,lower-to-tile,dce"
+)
+"""Passes from graph IR to kernels that have no schedule of their target yet."""
+
+
+def keeps(op: GraphOp) -> bool:
+    """Whether the op is lowered to tiles as it stands."""
+    if isinstance(op, graph.Attention) and element_type(op.query) == f64:
+        return False
+    if isinstance(op, (graph.Quantize, graph.Dequantize)):
+        narrow = element_type(op.result if isinstance(op, graph.Quantize) else op.input)
+        return not narrow.is_integer or narrow.bits not in (8, 16)
+    return isinstance(op, COMPOSITES)

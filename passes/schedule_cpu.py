@@ -1,0 +1,152 @@
+"""Schedules for CPUs: blocks that keep a core's caches and all threads busy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from aicc.ir import tile
+from aicc.ir.symbols import Dim
+from aicc.ir.tile.types import bind
+from aicc.ir.types import typical
+from aicc.passes.schedules import Rules
+
+ORIGIN = "modelled for a CPU"
+
+ELEMENTS = 4096
+"""Elements of a pointwise kernel that one program computes."""
+
+COLUMNS = 256
+"""Columns that one program reduces, where the rows lie apart in memory."""
+
+ROW_STEP, COLUMN_STEP = 6, 16
+"""Rows and columns of a product that are summed in registers at once."""
+
+MOST_SUMS = 128 * 512
+"""Sums of a product that one program keeps."""
+
+
+@dataclass(frozen=True)
+class ScheduleCpu(ModulePass):
+    """Bind the schedule parameters of every kernel for a CPU with so many threads."""
+
+    name = "schedule-cpu"
+    threads: int = 1
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for kernel in op.ops:
+            if isinstance(kernel, tile.Kernel) and kernel.schedule and 0 not in kernel.grid:
+                schedule = {**kernel.schedule, **self.schedule(kernel)}
+                if fits(Rules(kernel), schedule):
+                    kernel.set_param("schedule", schedule)
+                    kernel.set_param("origin", ORIGIN)
+
+    def schedule(self, kernel: tile.Kernel) -> dict[str, int]:
+        names = kernel.schedule.keys()
+        if {"BLOCK_M", "BLOCK_N", "BLOCK_K"} <= names:
+            return self.product(kernel)
+        if {"BLOCK_M", "BLOCK_T"} <= names:
+            return self.attention(kernel)
+        if "BLOCK_M" in names:
+            return {"BLOCK_M": COLUMNS if reduces_columns(kernel) else 1}
+        if "BLOCK" in names:
+            return {"BLOCK": ELEMENTS}
+        return {}
+
+    def product(self, kernel: tile.Kernel) -> dict[str, int]:
+        """The blocks for which the slowest thread has least to do."""
+        m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
+        rules = Rules(kernel)
+        dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
+        batch = 1
+        for d in kernel.grid[:-1]:
+            batch *= typical(d)
+        best, chosen = float("inf"), {}
+        for block_m, block_n, block_k in itertools.product(
+            blocks(m, (512, 256, 192, 128, 96, 64, 48, 24)),
+            blocks(n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)),
+            blocks(k, (512, 384, 256, 128, 64)),
+        ):
+            if block_m * block_n * dots > MOST_SUMS:
+                continue
+            schedule = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
+            if not fits(rules, {**kernel.schedule, **schedule}):
+                continue
+            programs = batch * -(-m // block_m) * -(-n // block_n)
+            time = -(-programs // self.threads) * program_time(
+                min(block_m, m), min(block_n, n), block_k, k, dots
+            )
+            if time < best:
+                best, chosen = time, schedule
+        return chosen
+
+    def attention(self, kernel: tile.Kernel) -> dict[str, int]:
+        m, t = extent(kernel, "BLOCK_M"), extent(kernel, "BLOCK_T")
+        rules = Rules(kernel)
+        for block_m, block_t in itertools.product(blocks(m, (60, 64, 48, 32, 16)),
+                                                  blocks(t, (256, 192, 128, 64, 32, 16))):  # fmt: skip
+            schedule = {"BLOCK_M": min(block_m, 64), "BLOCK_T": block_t}
+            if fits(rules, {**kernel.schedule, **schedule}):
+                return schedule
+        return {}
+
+
+def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
+    """About the clocks of one program of a product, by floats of AVX-512."""
+    rows, columns = up(m, ROW_STEP) if m >= ROW_STEP else m, up(n, COLUMN_STEP)
+    wide = min(columns / COLUMN_STEP, 4) / 4
+    busy = rows * columns * k / 32 / (0.6 + 0.4 * wide)
+    busy = max(busy, columns * k / 6)  # the right operand comes from memory
+    packing = (columns * k / 8 if m > 2 * ROW_STEP else 0) + m * k / 64
+    kept = -(-k // block_k) * rows * columns / 4
+    panel = 1.0 if block_k <= 256 else 1.05
+    return dots * (busy * panel + packing + kept) + m * n / 4 + 2000
+
+
+def up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def blocks(size: int, choices: Sequence[int]) -> Iterator[int]:
+    """Blocks for a dim: one for all of it where that is small, else of the choices."""
+    if size <= choices[0]:
+        yield max(size, 1)
+    yield from (c for c in choices if c < size)
+
+
+def extent(kernel: tile.Kernel, parameter: str) -> int:
+    """The size that is walked through in blocks of a parameter; typical where it isn't known."""
+    for op in kernel.body.walk():
+        if isinstance(op, tile.Axis) and str(op.block[0]) == parameter:
+            return typical(op.bound[0])
+    return 1
+
+
+def reduces_columns(kernel: tile.Kernel) -> bool:
+    """Whether rows that are reduced together lie side by side in memory."""
+    for op in kernel.body.walk():
+        if not isinstance(op, tile.Load):
+            continue
+        for s, stride in zip(op.subscripts, op.strides, strict=True):
+            if isinstance(s.owner, tile.Axis) and str(s.owner.block[0]) == "BLOCK_M":
+                if stride == 1:
+                    return True
+    return False
+
+
+def fits(rules: Rules, schedule: dict[str, int]) -> bool:
+    """Whether no access without a mask runs past an end."""
+    for block, bound in rules.exact:
+        found: list[Dim] = [bind(block, schedule), bind(bound, schedule)]
+        if found[0] == 1:
+            continue
+        if not all(isinstance(d, int) for d in found) or found[1] % found[0]:  # type: ignore[operator]
+            return False
+    return True
+
+
