@@ -15,7 +15,7 @@ from xdsl.ir import Operation
 
 from aicc.backends.cpp.build import BuildError, Builder, compiler
 from aicc.backends.cpp.kernels import kernel_source
-from aicc.backends.cpp.text import Unprintable, cpp_name
+from aicc.backends.cpp.text import Unprintable, kernel_name
 from aicc.backends.tile_targets import TO_TILES, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
@@ -89,7 +89,7 @@ class CppProgram:
             library = ctypes.CDLL(str(self.build()))
             for kernel in kernels:
                 if kernel.sym_name in self.sources:
-                    function = getattr(library, cpp_name(kernel.sym_name))
+                    function = getattr(library, kernel_name(kernel.sym_name))
                     launchers[kernel.sym_name] = launcher(kernel, function)
         self._host = host.load(module, owned_outputs, launchers)
         self.input_names: list[str] = self._host.input_names

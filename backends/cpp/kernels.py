@@ -27,6 +27,7 @@ from aicc.backends.cpp.text import (
     dim_text,
     fresh_name,
     is_plain,
+    kernel_name,
     number,
     plus,
     times,
@@ -126,7 +127,7 @@ class KernelPrinter:
         self.block(block)
         self.depth -= 1
         self.line("});")
-        head = f'extern "C" void {cpp_name(kernel.sym_name)}'
+        head = f'extern "C" void {kernel_name(kernel.sym_name)}'
         head += "(void* const* buffers, const int64_t* sizes) {"
         unused = [] if self.sizes else [INDENT + "(void)sizes;"]
         if self.bytes > MOST_BYTES:

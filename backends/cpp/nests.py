@@ -287,17 +287,18 @@ class NestPrinter:
             root = self.segment[0]
             self.value(root, self.place_of(root))
         p = self.kernel
+        lengths = {d: self.length(d) for d, size in enumerate(self.nest.shape) if size != 1}
         p.lines_of(self.before[0])
         for depth, d in enumerate(self.loops, 1):
             i = self.index[d]
-            p.line(f"for (int64_t {i} = 0; {i} < {self.length(d)}; ++{i}) {{")
+            p.line(f"for (int64_t {i} = 0; {i} < {lengths[d]}; ++{i}) {{")
             p.depth += 1
             p.lines_of(self.before[depth])
         if self.segment is not None:
-            self.open_segment()
+            self.open_segment(lengths)
             p.lines_of(self.before[self.depth])
         if self.vector is not None:
-            count = "length" if self.segment is not None else self.length(self.vector)
+            count = "length" if self.segment is not None else lengths[self.vector]
             p.line(f"sweep({count}, [&](auto lanes, int64_t {self.counter}) AICC_FLAT {{")
             p.depth += 1
             p.lines_of(self.before[self.inner])
@@ -316,10 +317,10 @@ class NestPrinter:
             p.line("}")
         p.lines_of(self.after[0])
 
-    def open_segment(self) -> None:
+    def open_segment(self, lengths: dict[int, str]) -> None:
         assert self.segment is not None and self.vector is not None
         p, (root, by) = self.kernel, self.segment
-        count = self.length(self.vector)
+        count = lengths[self.vector]
         p.line(f"for (int64_t {self.start} = 0; {self.start} < {count};) {{")
         p.depth += 1
         at = self.known[(root, self.place_of(root))]
@@ -666,8 +667,10 @@ class NestPrinter:
 
     def keep(self, value: SSAValue) -> None:
         """Write a value to its array."""
-        place = self.home()
-        v = self.whole(self.value(value, place))
+        self.moved(value, self.whole(self.value(value, self.home())), self.home())
+
+    def moved(self, value: SSAValue, v: Value, place: Place) -> None:
+        """Write what was computed to the array of a value."""
         array = self.kernel.array(value)
         at, step = self.array_place(array.pitches, place)
         if step == 0:
@@ -689,6 +692,9 @@ class NestPrinter:
         bools = type == "bool"
         neutral = neutral_text(op.kind, element)
         result_place = tuple(None if i == op.dim else p for i, p in enumerate(place))
+        if place[op.dim] is None:
+            self.moved(op.result, x, result_place)
+            return
         if place[op.dim] != self.vector:
             self.reduce_in_array(op, x, combine, neutral, result_place)
             return
@@ -725,6 +731,11 @@ class NestPrinter:
 
     def arg_reduce(self, op: tile.ArgReduce) -> None:
         place = self.place_of(op.input)
+        if place[op.dim] is None:
+            for result, source in ((op.value, op.input), (op.at, op.index)):
+                if result.first_use is not None:
+                    self.moved(result, self.whole(self.value(source, place)), place)
+            return
         if place[op.dim] != self.vector:
             raise Unprintable(f"the place of an extreme along dim {op.dim} of {self.nest.shape}")
         element = tile_element(op.input.type)

@@ -56,11 +56,13 @@ def step_cost(op: Operation) -> int:
 class Nest:
     """A loop over the elements of tiles of one shape; `sinks` are what it is run for.
 
-    A sink is a store, a reduction, or a value that goes to an array.
+    A sink is a store, a reduction, or a value that goes to an array. `ends` tells the places apart
+    to which loops go.
     """
 
     stage: int
     shape: tuple[int, ...]
+    ends: tuple[tuple | None, ...]
     sinks: list[Operation | SSAValue] = field(default_factory=list)
 
 
@@ -250,11 +252,22 @@ class Stages:
 
     def join(self, nests: list[Nest], stage: int, sink: Operation | SSAValue) -> None:
         shape = self.sink_shape(sink)
+        ends = tuple(self.sink_end(sink, d) for d in range(len(shape)))
         for nest in nests:
-            if nest.stage == stage and nest.shape == shape:
+            if nest.stage == stage and nest.shape == shape and nest.ends == ends:
                 nest.sinks.append(sink)
                 return
-        nests.append(Nest(stage, shape, [sink]))
+        nests.append(Nest(stage, shape, ends, [sink]))
+
+    def sink_end(self, sink: Operation | SSAValue, dim: int) -> tuple | None:
+        """What tells where a sink ends along a dim from where others do."""
+        values = [sink] if isinstance(sink, SSAValue) else sink.operands
+        for v in values:
+            if not isinstance(v.type, tile.BufferType):
+                axis = self.extent(v, dim)
+                if axis is not None:
+                    return axis.start, axis.block, axis.bound
+        return None
 
     def sink_shape(self, sink: Operation | SSAValue) -> tuple[int, ...]:
         if isinstance(sink, SSAValue):

@@ -137,6 +137,11 @@ def cpp_name(symbol: str) -> str:
     return f"{name}_" if name in RESERVED else name
 
 
+def kernel_name(symbol: str) -> str:
+    """A kernel's name in C++: none that the C library has."""
+    return f"{cpp_name(symbol)}_kernel"
+
+
 def fresh_name(hint: str | None, taken: set[str]) -> str:
     """A C++ name like the hint that isn't taken; it is then."""
     base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")

@@ -153,11 +153,11 @@ template <class T>
 AICC_INLINE auto as_signed(vec<T> x) {
   return bitcast<std::make_signed_t<T>>(x);
 }
-template <class T>
+template <class T, class = std::enable_if_t<std::is_integral<T>::value>>
 AICC_INLINE std::make_unsigned_t<T> as_unsigned(T x) {
   return std::make_unsigned_t<T>(x);
 }
-template <class T>
+template <class T, class = std::enable_if_t<std::is_integral<T>::value>>
 AICC_INLINE std::make_signed_t<T> as_signed(T x) {
   return std::make_signed_t<T>(x);
 }
@@ -313,11 +313,11 @@ AICC_INLINE T rsqrt(T x) {
 }
 
 // Shifts by less than the width: the caller sees to more.
-template <class T>
+template <class T, class = std::enable_if_t<std::is_integral<T>::value>>
 AICC_INLINE T shift_left(T x, T by) {
   return T(std::make_unsigned_t<T>(x) << (by & T(sizeof(T) * 8 - 1)));
 }
-template <class T>
+template <class T, class = std::enable_if_t<std::is_integral<T>::value>>
 AICC_INLINE T shift_right(T x, T by) {
   return T(x >> (by & T(sizeof(T) * 8 - 1)));
 }
