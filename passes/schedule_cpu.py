@@ -69,8 +69,8 @@ class ScheduleCpu(ModulePass):
         best, chosen = float("inf"), {}
         for block_m, block_n, block_k in itertools.product(
             blocks(m, (512, 256, 192, 128, 96, 64, 48, 24)),
-            blocks(n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)),
-            blocks(k, (512, 384, 256, 128, 64)),
+            blocks(n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), COLUMN_STEP),
+            blocks(k, (512, 384, 256, 128, 64), COLUMN_STEP),
         ):
             if block_m * block_n * dots > MOST_SUMS:
                 continue
@@ -112,10 +112,10 @@ def up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def blocks(size: int, choices: Sequence[int]) -> Iterator[int]:
+def blocks(size: int, choices: Sequence[int], least: int = 1) -> Iterator[int]:
     """Blocks for a dim: one for all of it where that is small, else of the choices."""
     if size <= choices[0]:
-        yield max(size, 1)
+        yield max(size, least)
     yield from (c for c in choices if c < size)
 
 

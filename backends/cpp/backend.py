@@ -21,7 +21,8 @@ from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import TargetDescription
 
-HEADER = '#include "aicc_cpu.h"\n\nusing namespace aicc;\n'
+HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
+FOOTER = "}  // namespace aicc\n"
 
 
 class Host(Protocol):
@@ -82,7 +83,7 @@ class CppProgram:
                 self.sources[kernel.sym_name] = kernel_source(kernel)
             except Unprintable as e:
                 self.interpreted[kernel.sym_name] = str(e)
-        self.source = "\n".join([HEADER, *self.sources.values()])
+        self.source = "\n".join([HEADER, *self.sources.values(), FOOTER])
         self.source_name = "kernels.cpp"
         launchers: dict[str, Launch] = {}
         if self.sources:
@@ -100,7 +101,7 @@ class CppProgram:
         """The library of all kernels. One whose text is that of another is compiled once."""
         units = {}
         for name, text in self.sources.items():
-            units[name] = f"{HEADER}\n{without_comments(text)}"
+            units[name] = f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
         return Builder(arch).library(units)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:

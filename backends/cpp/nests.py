@@ -296,7 +296,6 @@ class NestPrinter:
             p.lines_of(self.before[depth])
         if self.segment is not None:
             self.open_segment(lengths)
-            p.lines_of(self.before[self.depth])
         if self.vector is not None:
             count = "length" if self.segment is not None else lengths[self.vector]
             p.line(f"sweep({count}, [&](auto lanes, int64_t {self.counter}) AICC_FLAT {{")
@@ -323,6 +322,7 @@ class NestPrinter:
         count = lengths[self.vector]
         p.line(f"for (int64_t {self.start} = 0; {self.start} < {count};) {{")
         p.depth += 1
+        p.lines_of(self.before[self.depth])
         at = self.known[(root, self.place_of(root))]
         p.line(
             f"const int64_t length = std::min<int64_t>({by} - {bracketed(at.text)} % {by}, "
