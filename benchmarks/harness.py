@@ -55,10 +55,13 @@ def interleaved(
     runs: int,
     fewer: Mapping[str, int] | None = None,
     warm_up: int = 1,
+    settle: bool = False,
 ) -> dict[str, Times]:
     """Time the candidates in turns, so that what else the machine does hits all of them alike.
 
-    `fewer` limits the runs of slow ones. The garbage collector is off meanwhile.
+    `fewer` limits the runs of slow ones. The garbage collector is off meanwhile. With `settle` each
+    timed run follows one that isn't: threads of the last candidate that wait busily have stopped
+    by then.
     """
     limits = {name: min((fewer or {}).get(name, runs), runs) for name in candidates}
     for name, f in candidates.items():
@@ -71,6 +74,9 @@ def interleaved(
         for i in range(runs):
             for name, f in candidates.items():
                 if i < limits[name]:
+                    if settle:
+                        time.sleep(0.01)
+                        f()
                     seconds[name].append(timed(f))
     finally:
         gc.enable()

@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from aicc.backends.cpp.spellings import PREDICATES, REDUCE, SPELLINGS
-from aicc.backends.cpp.stages import Nest
+from aicc.backends.cpp.stages import Nest, step_cost
 from aicc.backends.cpp.text import (
     INDENT,
     Unprintable,
@@ -75,6 +75,8 @@ class NestPrinter:
         self.after: list[list[str]] = [[] for _ in range(self.inner + 1)]
         self.last: list[str] = []
         names = {0: "i", 1: "h", 2: "g"}
+        steps = sum(step_cost(op) for op, _ in self.below())
+        self.unroll = 4 if steps <= 8 else 2
         self.index = {d: kernel.fresh(names.get(n, "i")) for n, d in enumerate(self.loops)}
         self.counter = kernel.fresh("j") if self.vector is not None else ""
         self.start = kernel.fresh("first_j") if self.segment is not None else ""
@@ -298,7 +300,10 @@ class NestPrinter:
             self.open_segment(lengths)
         if self.vector is not None:
             count = "length" if self.segment is not None else lengths[self.vector]
-            p.line(f"sweep({count}, [&](auto lanes, int64_t {self.counter}) AICC_FLAT {{")
+            name, more = "sweep", ""
+            if any("_lanes[u]" in line for line in self.last):
+                name, more = f"sweep_unrolled<{self.unroll}>", ", auto u"
+            p.line(f"{name}({count}, [&](auto lanes, int64_t {self.counter}{more}) AICC_FLAT {{")
             p.depth += 1
             p.lines_of(self.before[self.inner])
         p.lines_of(self.last)
@@ -701,10 +706,13 @@ class NestPrinter:
         wide = "mask" if bools else f"vec<{type}>"
         name = self.kernel.fresh(op.result.name_hint or op.kind)
         outer = len(self.loops)
-        self.before[outer].append(f"{wide} {name}_lanes({neutral});")
-        made = combine.format(f"{name}_lanes", self.broad(x, type))
-        self.last.append(f"{name}_lanes = lanes.keep({made}, {name}_lanes);")
-        self.reduced(op.result, name, f"{finish}({name}_lanes)", result_place)
+        total = f"{name}_lanes[u]"
+        self.before[outer].append(f"accumulators<{wide}, {self.unroll}> {name}_lanes({neutral});")
+        made = combine.format(total, self.broad(x, type))
+        self.last.append(f"{total} = lanes.keep({made}, {total});")
+        joined = combine.format("a", "b")
+        text = f"{name}_lanes.joined([](auto a, auto b) {{ return {joined}; }})"
+        self.reduced(op.result, name, f"{finish}({text})", result_place)
 
     def reduced(self, result: SSAValue, name: str, text: str, place: Place) -> None:
         """Put what a loop along lanes came to where later stages find it."""

@@ -500,4 +500,40 @@ AICC_INLINE void sweep(int64_t n, F f) {
   if (j < n) f(part{int(n - j)}, j);
 }
 
+// The same with a loop unrolled: f(lanes, j, u) has u below U for one of several accumulators.
+template <int U, class F>
+AICC_INLINE void sweep_unrolled(int64_t n, F f) {
+  int64_t j = 0;
+  for (; j + U * W <= n; j += U * W) {
+    f(all{}, j, std::integral_constant<int, 0>());
+    f(all{}, j + W, std::integral_constant<int, 1>());
+    if constexpr (U == 4) {
+      f(all{}, j + 2 * W, std::integral_constant<int, 2>());
+      f(all{}, j + 3 * W, std::integral_constant<int, 3>());
+    }
+  }
+  for (; j + W <= n; j += W) f(all{}, j, std::integral_constant<int, 0>());
+  if (j < n) f(part{int(n - j)}, j, std::integral_constant<int, 0>());
+}
+
+// U accumulators that begin alike.
+template <class V, int U>
+struct accumulators {
+  V of[U];
+  template <class T>
+  AICC_INLINE accumulators(T start) {
+    for (int i = 0; i < U; ++i) of[i] = V(start);
+  }
+  template <class I>
+  AICC_INLINE V& operator[](I) {
+    return of[I::value];
+  }
+  template <class F>
+  AICC_INLINE V joined(F f) const {
+    V total = f(of[0], of[1]);
+    if constexpr (U == 4) total = f(total, f(of[2], of[3]));
+    return total;
+  }
+};
+
 }  // namespace aicc

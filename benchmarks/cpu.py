@@ -1,0 +1,248 @@
+"""Latency on the CPU: the cpp target beside torch eager, Inductor and onnxruntime.
+
+    python benchmarks/cpu.py [CASE …] [--runs 30] [--autotune]
+
+Kernels, whole torch models and the light ONNX models, two threads, everything interleaved in one
+process, medians. Results go to results/cpu.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import harness
+import models
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import aicc
+
+THREADS = 2
+FLUSH = 64 << 20
+
+
+class Function(nn.Module):
+    def __init__(self, f: Callable[..., Any]):
+        super().__init__()
+        self.f = f
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        return self.f(*x)
+
+
+def gelu_layer_norm(x: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(F.gelu(x), x.shape[-1:])
+
+
+def rms_norm_residual(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    z = x + y
+    return z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-6) * w
+
+
+def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    a, b = x.chunk(2, -1)
+    return x * cos + torch.cat([-b, a], -1) * sin
+
+
+def kernels() -> dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...], float]]:
+    """Functions, their inputs, and the bytes they must move (or 0)."""
+    r = torch.randn
+    x = r(2048, 1024)
+    size = x.nbytes
+    found: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...], float]] = {
+        "gelu+layer_norm": (gelu_layer_norm, (x,), 2 * size),
+        "softmax": (lambda x: torch.softmax(x, -1), (x,), 2 * size),
+        "rms_norm+residual": (rms_norm_residual, (x, r(2048, 1024), r(1024)), 3 * size),
+        "rope": (rope, (r(1, 32, 1024, 64), r(1024, 64), r(1024, 64)), 2 * size),
+        "cross_entropy": (
+            lambda x, y: F.cross_entropy(x, y),
+            (r(512, 8192), torch.randint(0, 8192, (512,))),
+            512 * 8192 * 4,
+        ),
+    }
+    for n in (512, 1024, 2048):
+        found[f"gemm {n}"] = (torch.matmul, (r(n, n), r(n, n)), 0)
+    for m, k, n in ((128, 768, 768), (128, 768, 3072), (128, 3072, 768)):
+        found[f"gemm {m}x{k}x{n}"] = (torch.matmul, (r(m, k), r(k, n)), 0)
+    return found
+
+
+def wholes() -> dict[str, Callable[[], tuple[nn.Module, tuple[torch.Tensor, ...]]]]:
+    """Whole models and their inputs."""
+    from fusion import Last, build
+
+    def transformer(kind: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+        import transformers as t
+
+        torch.manual_seed(0)
+        ids = torch.randint(0, 1000, (1, 128))
+        if kind == "bert":
+            return Last(t.BertModel(t.BertConfig(), add_pooling_layer=False).eval(), "input_ids"), (
+                ids,
+            )
+        if kind == "vit-tiny":
+            config = t.ViTConfig(hidden_size=192, num_attention_heads=3, intermediate_size=768)
+            model = t.ViTModel(config, add_pooling_layer=False).eval()
+            return Last(model, "pixel_values"), (torch.randn(1, 3, 224, 224),)
+        config = t.LlamaConfig(
+            vocab_size=1000,
+            hidden_size=2048,
+            intermediate_size=5632,
+            num_hidden_layers=2,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            use_cache=False,
+        )
+        return Last(t.LlamaModel(config).eval(), "input_ids"), (ids,)
+
+    def lstm() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+        class Sequence(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(256, 256, batch_first=True)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.lstm(x)[0]
+
+        return Sequence().eval(), (torch.randn(1, 32, 256),)
+
+    return {
+        "resnet50": lambda: models.torch_model("resnet50"),
+        "mobilenet_v2": lambda: build("mobilenet"),
+        "vit-tiny": lambda: transformer("vit-tiny"),
+        "bert-base": lambda: transformer("bert"),
+        "gpt2": lambda: models.torch_model("gpt2"),
+        "llama-2-layers": lambda: transformer("llama"),
+        "lstm": lstm,
+    }
+
+
+def session_of(path: Any) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+
+
+def torch_systems(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...], onnx: bool, autotune: bool, name: str
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """What runs a torch module, and how long each took to compile."""
+    compile_seconds: dict[str, float] = {}
+
+    def compiled(label: str, make: Callable[[], Any]) -> Callable[[], Any]:
+        start = time.perf_counter()
+        f = make()
+        with torch.no_grad():
+            f(*inputs)
+        compile_seconds[label] = time.perf_counter() - start
+        return lambda: f(*inputs)
+
+    ours = aicc.compile(model, inputs, target="cpp")
+    found: dict[str, Callable[[], Any]] = {"aicc": lambda: ours(*inputs)}
+    found["eager"] = lambda: model(*inputs)
+    found["inductor"] = compiled("inductor", lambda: torch.compile(model))
+    if autotune:
+        torch._dynamo.reset()
+        found["inductor max-autotune"] = compiled(
+            "inductor max-autotune", lambda: torch.compile(model, mode="max-autotune")
+        )
+    if onnx:
+        path = models.CACHE / f"cpu_{name}.onnx"
+        if not path.exists():
+            models.CACHE.mkdir(parents=True, exist_ok=True)
+            torch.onnx.export(model, inputs, path, dynamo=True, verbose=False)
+        session = session_of(path)
+        feed = {i.name: x.numpy() for i, x in zip(session.get_inputs(), inputs, strict=True)}
+        found["onnxruntime"] = lambda: session.run(None, feed)
+    return found, compile_seconds
+
+
+def light_systems(name: str) -> dict[str, Callable[[], Any]]:
+    path = models.light(name)
+    inputs = models.inputs_of(path)
+    session = session_of(path)
+    ours = aicc.compile(path, target="cpp")
+    return {
+        "aicc": lambda: ours.run(list(inputs.values())),
+        "onnxruntime": lambda: session.run(None, inputs),
+    }
+
+
+def first(value: Any) -> np.ndarray:
+    while isinstance(value, (list, tuple)):
+        value = value[0]
+    return value.detach().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def stream_bandwidth() -> float:
+    """Bytes a second of a copy that no cache holds, read and written."""
+    a = torch.randn(32 << 20)
+    b = torch.empty_like(a)
+    times = [harness.timed(lambda: b.copy_(a)) for _ in range(12)]
+    return 2 * a.nbytes / sorted(times)[len(times) // 2]
+
+
+def cases(wanted: list[str], autotune: bool) -> Iterator[tuple[str, dict, dict, float]]:
+    for name, (f, inputs, moved) in kernels().items():
+        if not wanted or name in wanted or "kernels" in wanted:
+            torch._dynamo.reset()
+            yield name, *torch_systems(Function(f), inputs, False, autotune, name), moved
+    for name, make in wholes().items():
+        if not wanted or name in wanted or "models" in wanted:
+            torch._dynamo.reset()
+            yield name, *torch_systems(*make(), True, autotune, name), 0.0
+    for name in models.light_names():
+        if not wanted or name in wanted or "light" in wanted:
+            yield name, light_systems(name), {}, 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", help="names, kernels, models or light; default: all")
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--autotune", action="store_true", help="Inductor's max-autotune as well")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(THREADS)
+    torch.set_grad_enabled(False)
+    bandwidth = stream_bandwidth()
+    print(f"copy: {bandwidth / 1e9:.1f} GB/s")
+    results: dict[str, Any] = {}
+    for name, found, compiling, moved in cases(args.cases, args.autotune):
+        want = first(found["onnxruntime" if "eager" not in found else "eager"]())
+        np.testing.assert_allclose(
+            first(found["aicc"]()), want, rtol=1e-3, atol=2e-4 * np.abs(want).max()
+        )
+        times = harness.interleaved(found, args.runs, warm_up=3, settle=True)
+        ours = times["aicc"].median
+        ratios = {s: t.median / ours for s, t in times.items() if s != "aicc"}
+        results[name] = {"seconds": times, "time_over_aicc": ratios, "compile_seconds": compiling}
+        if moved:
+            results[name]["bytes_per_second"] = moved / ours
+            results[name]["of_copy_bandwidth"] = moved / ours / bandwidth
+        others = "  ".join(f"{s} {r:.2f}×" for s, r in ratios.items())
+        print(f"{name:20s} aicc {harness.ms(ours):>10s}   {others}", flush=True)
+    means: dict[str, float] = {}
+    for system in ("eager", "inductor", "inductor max-autotune", "onnxruntime"):
+        found = [r["time_over_aicc"][system] for r in results.values()
+                 if system in r["time_over_aicc"]]  # fmt: skip
+        if found:
+            means[system] = math.exp(sum(map(math.log, found)) / len(found))
+    print("geometric means of time ÷ aicc's:", {s: round(m, 3) for s, m in means.items()})
+    if not args.cases:
+        harness.write("cpu", latency={"copy_bandwidth": bandwidth, "cases": results,
+                                      "time_over_aicc": means})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
