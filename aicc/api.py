@@ -216,7 +216,7 @@ def compile(
     `model`: a path (.onnx, .pt2, .mlir), ``"package.module:factory"``, an ONNX ModelProto, a torch
     module, ExportedProgram or fx.GraphModule, or a graph module. `inputs`: example inputs, needed
     for torch modules, and for ONNX models whose structure depends on an input's value. `target`: by
-    default "triton" where there is a GPU, else "numpy". `dims`:
+    default "triton" where there is a GPU, else "cpp", or "numpy" without a C++ compiler. `dims`:
     sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and
     after each pass and stops at the first that changes the result. `remarks`: a list that takes the
     lines in which passes explain their decisions (what `fuse` fused, and why not the rest).

@@ -70,7 +70,8 @@ def common(
 def compile(
     model: Model,
     target: Annotated[
-        str | None, typer.Option(help="numpy, or triton: the default where there is a GPU.")
+        str | None,
+        typer.Option(help="triton (default with a GPU), cpp (else), or numpy."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the artifact to this folder.")
@@ -88,7 +89,7 @@ def compile(
     ] = False,
     explain_fusion: ExplainFusion = False,
     arch: Annotated[
-        str | None, typer.Option(help="Compile kernels for chips too: sm_80,sm_90,gfx942.")
+        str | None, typer.Option(help="Compile kernels for chips too: sm_90,gfx942; x86-64-v3.")
     ] = None,
     tuning: Tuning = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -66,12 +67,27 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def default_target() -> str:
-    """ "triton" where torch sees a GPU, else "numpy"."""
-    if not any(os.path.exists(p) for p in GPU_DEVICES) or find_spec("triton") is None:
-        return "numpy"
-    import torch
+    """What `AICC_TARGET` names; else "triton" where torch sees a GPU, else `host_target`'s."""
+    if given := os.environ.get("AICC_TARGET"):
+        return given
+    if any(os.path.exists(p) for p in GPU_DEVICES) and find_spec("triton") is not None:
+        import torch
 
-    return "triton" if torch.cuda.is_available() else "numpy"
+        if torch.cuda.is_available():
+            return "triton"
+    return host_target()
+
+
+def host_target() -> str:
+    """What runs models on the CPU: `AICC_TARGET`, "cpp" with a compiler, else "numpy"."""
+    from aicc.backends.cpp.build import compiler
+
+    if given := os.environ.get("AICC_TARGET"):
+        return given
+    if compiler() is not None:
+        return "cpp"
+    warnings.warn("no C++ compiler found: models run on the numpy target, slowly", stacklevel=3)
+    return "numpy"
 
 
 def target_names() -> list[str]:

@@ -1,9 +1,9 @@
 """``torch.compile(model, backend="aicc")``: Dynamo and AOTAutograd graphs through aicc.
 
 Options (``torch.compile(…, options={…})``): `target`, by default "triton" for tensors on a GPU,
-else "numpy"; `dump_ir`, a folder that gets the IR of every graph after every pass; `fallback`,
-"eager" (default: an operator that aicc lacks is called in torch, with one warning that names it) or
-"error"; `pipeline`; `verify_each`; `tuning`, a record of `aicc tune`.
+else "cpp" (without a C++ compiler "numpy"); `dump_ir`, a folder that gets the IR of every graph
+after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in torch, with
+one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a record of `aicc tune`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from aicc.frontends.torch import (
     decomposition_table,
 )
 from aicc.ir.asm import print_module
+from aicc.targets import host_target
 
 _warned: set[str] = set()
 _numbers = itertools.count()
@@ -106,7 +107,7 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
     compiled = aicc.api.compile(
         imported.module,
-        target=options.target or ("triton" if on_gpu(gm) else "numpy"),
+        target=options.target or ("triton" if on_gpu(gm) else host_target()),
         pipeline=options.pipeline,
         verify_each=options.verify_each,
         observer=observer,

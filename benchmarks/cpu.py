@@ -130,6 +130,7 @@ def session_of(path: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # after each run
     return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
 

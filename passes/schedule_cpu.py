@@ -88,9 +88,9 @@ class ScheduleCpu(ModulePass):
     def attention(self, kernel: tile.Kernel) -> dict[str, int]:
         m, t = extent(kernel, "BLOCK_M"), extent(kernel, "BLOCK_T")
         rules = Rules(kernel)
-        for block_m, block_t in itertools.product(blocks(m, (60, 64, 48, 32, 16)),
-                                                  blocks(t, (256, 192, 128, 64, 32, 16))):  # fmt: skip
-            schedule = {"BLOCK_M": min(block_m, 64), "BLOCK_T": block_t}
+        rows, keys = blocks(m, (64, 60, 48, 32, 16)), blocks(t, (256, 192, 128, 64, 32, 16))
+        for block_m, block_t in itertools.product(rows, keys):
+            schedule = {"BLOCK_M": block_m, "BLOCK_T": block_t}
             if fits(rules, {**kernel.schedule, **schedule}):
                 return schedule
         return {}
@@ -129,14 +129,12 @@ def extent(kernel: tile.Kernel, parameter: str) -> int:
 
 def reduces_columns(kernel: tile.Kernel) -> bool:
     """Whether rows that are reduced together lie side by side in memory."""
-    for op in kernel.body.walk():
-        if not isinstance(op, tile.Load):
-            continue
-        for s, stride in zip(op.subscripts, op.strides, strict=True):
-            if isinstance(s.owner, tile.Axis) and str(s.owner.block[0]) == "BLOCK_M":
-                if stride == 1:
-                    return True
-    return False
+    return any(
+        stride == 1 and isinstance(s.owner, tile.Axis) and str(s.owner.block[0]) == "BLOCK_M"
+        for op in kernel.body.walk()
+        if isinstance(op, tile.Load)
+        for s, stride in zip(op.subscripts, op.strides, strict=True)
+    )
 
 
 def fits(rules: Rules, schedule: dict[str, int]) -> bool:
@@ -148,5 +146,3 @@ def fits(rules: Rules, schedule: dict[str, int]) -> bool:
         if not all(isinstance(d, int) for d in found) or found[1] % found[0]:  # type: ignore[operator]
             return False
     return True
-
-

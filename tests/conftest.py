@@ -8,6 +8,8 @@ import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: kernels run on the CPU
 
+os.environ.setdefault("AICC_TARGET", "numpy")  # what tests that name no target are about
+
 from aicc import api
 from aicc.backends.numpy.backend import NumpyBackend
 from aicc.ir.asm import named_constants, parse_module, print_module

@@ -13,7 +13,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
-from aicc.backends.cpp.build import BuildError, Builder, compiler
+from aicc.backends.cpp.build import Builder, BuildError, compiler
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.text import Unprintable, kernel_name
 from aicc.backends.tile_targets import TO_TILES, keeps
@@ -28,9 +28,7 @@ FOOTER = "}  // namespace aicc\n"
 class Host(Protocol):
     """Runs what stands between kernels."""
 
-    def load(
-        self, module: ModuleOp, owned_outputs: bool = False, launchers: Any = None
-    ) -> Any: ...
+    def load(self, module: ModuleOp, owned_outputs: bool = False, launchers: Any = None) -> Any: ...
 
     def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]: ...
 
@@ -85,17 +83,22 @@ class CppProgram:
                 self.interpreted[kernel.sym_name] = str(e)
         self.source = "\n".join([HEADER, *self.sources.values(), FOOTER])
         self.source_name = "kernels.cpp"
-        launchers: dict[str, Launch] = {}
+        self.launchers: dict[str, Launch] = {}
         if self.sources:
             library = ctypes.CDLL(str(self.build()))
             for kernel in kernels:
                 if kernel.sym_name in self.sources:
                     function = getattr(library, kernel_name(kernel.sym_name))
-                    launchers[kernel.sym_name] = launcher(kernel, function)
-        self._host = host.load(module, owned_outputs, launchers)
+                    self.launchers[kernel.sym_name] = launcher(kernel, function)
+        self._load = lambda: host.load(module, owned_outputs, self.launchers)
+        self.bind()
         self.input_names: list[str] = self._host.input_names
         self.output_names: list[str] = self._host.output_names
         self.constants: Mapping[str, DenseAttr] = self._host.constants
+
+    def bind(self) -> None:
+        """Have the host call what `launchers` holds now."""
+        self._host = self._load()
 
     def build(self, arch: str = "native") -> Path:
         """The library of all kernels. One whose text is that of another is compiled once."""

@@ -6,7 +6,6 @@ scalars, loop nests over tiles, products of tiles, and the kernel's own loops.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.cpp.nests import NestPrinter, Value, index_text, op_text
-from aicc.backends.cpp.spellings import REDUCE
 from aicc.backends.cpp.stages import Nest, Stages
 from aicc.backends.cpp.text import (
     INDENT,
@@ -34,9 +32,9 @@ from aicc.backends.cpp.text import (
     type_name,
 )
 from aicc.ir import tile
-from aicc.ir.symbols import Dim, total
 from aicc.ir.symbols import product as product_of
-from aicc.ir.tile.types import bind, tile_element, tile_shape
+from aicc.ir.symbols import total
+from aicc.ir.tile.types import bind, tile_element
 from aicc.ir.types import format_dims
 
 MOST_BYTES = 2 << 20
@@ -333,7 +331,9 @@ class KernelPrinter:
                     fill = number(value.owner.value, tile_element(value.type))
                     self.line(f"std::fill_n({array.name}, {array.size}, {fill});")
                 else:
-                    self.line(f"std::copy_n({self.arrays[value].name}, {array.size}, {array.name});")
+                    self.line(
+                        f"std::copy_n({self.arrays[value].name}, {array.size}, {array.name});"
+                    )
             else:
                 name = self.fresh(result.name_hint or arg.name_hint or "carried")
                 type = type_name(tile_element(arg.type))
@@ -374,5 +374,3 @@ class KernelPrinter:
 def kernel_source(kernel: tile.Kernel) -> str:
     """A kernel as a C++ function. Raises Unprintable."""
     return KernelPrinter(kernel).source()
-
-

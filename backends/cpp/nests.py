@@ -16,7 +16,6 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from aicc.backends.cpp.spellings import PREDICATES, REDUCE, SPELLINGS
 from aicc.backends.cpp.stages import Nest, step_cost
 from aicc.backends.cpp.text import (
-    INDENT,
     Unprintable,
     bracketed,
     dim_text,
@@ -28,7 +27,7 @@ from aicc.backends.cpp.text import (
 )
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
-from aicc.ir.tile.types import bind, tile_element, tile_shape
+from aicc.ir.tile.types import bind, tile_element
 
 if TYPE_CHECKING:
     from aicc.backends.cpp.kernels import KernelPrinter
@@ -897,5 +896,3 @@ def compare_text(nest: NestPrinter, op: tile.Cmp, operands: list[Value], type: s
             texts = [f"as_unsigned({t})" for t in texts]
     x_text, y_text = map(bracketed, texts)
     return f"{x_text} {PREDICATES[op.predicate]} {y_text}"
-
-

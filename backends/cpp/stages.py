@@ -202,7 +202,12 @@ class Stages:
         pending, seen = list(roots), set[SSAValue]()
         while pending:
             v = pending.pop()
-            if v in seen or v in self.kept or not self.is_tile(v) or not isinstance(v.owner, Operation):
+            if (
+                v in seen
+                or v in self.kept
+                or not self.is_tile(v)
+                or not isinstance(v.owner, Operation)
+            ):
                 continue
             seen.add(v)
             own = self.block_of(v) is block

@@ -15,11 +15,71 @@ from aicc.ir.symbols import Call, Dim
 INDENT = "  "
 
 KEYWORDS = set(
-    "alignas and asm auto bool break case catch char class const constexpr continue default delete "
-    "do double else enum explicit export extern false float for friend goto if inline int long "
-    "mutable namespace new not operator or private protected public register return short signed "
-    "sizeof static struct switch template this throw true try typedef typename union unsigned using "
-    "virtual void volatile while xor".split()
+    [
+        "alignas",
+        "and",
+        "asm",
+        "auto",
+        "bool",
+        "break",
+        "case",
+        "catch",
+        "char",
+        "class",
+        "const",
+        "constexpr",
+        "continue",
+        "default",
+        "delete",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "explicit",
+        "export",
+        "extern",
+        "false",
+        "float",
+        "for",
+        "friend",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "mutable",
+        "namespace",
+        "new",
+        "not",
+        "operator",
+        "or",
+        "private",
+        "protected",
+        "public",
+        "register",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "template",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "typedef",
+        "typename",
+        "union",
+        "unsigned",
+        "using",
+        "virtual",
+        "void",
+        "volatile",
+        "while",
+        "xor",
+    ]
 )
 RESERVED = KEYWORDS | {
     *("aicc", "std", "vec", "mask", "all", "part", "first", "any", "sum", "product", "select"),
@@ -154,5 +214,3 @@ def fresh_name(hint: str | None, taken: set[str]) -> str:
         name, i = f"{base}_{i}", i + 1
     taken.add(name)
     return name
-
-

@@ -19,7 +19,7 @@ from aicc.ir.module import finish_function, new_function
 from aicc.ir.types import tensor
 from aicc.passes import PASSES
 from aicc.passes.dce import DeadCodeElimination
-from aicc.targets import default_target
+from aicc.targets import default_target, host_target
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "examples" / "digits" / "digits.onnx"
@@ -125,9 +125,15 @@ def test_verify_each_names_the_broken_pass(monkeypatch):
 
 def test_the_default_target_follows_the_machine(monkeypatch):
     monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/null",))
-    for seen, target in ((True, "triton"), (False, "numpy")):
+    monkeypatch.delenv("AICC_TARGET")
+    for seen, target in ((True, "triton"), (False, "cpp")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
         assert default_target() == target
     monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/no-such-device",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert default_target() == "numpy"
+    assert default_target() == host_target() == "cpp"
+    monkeypatch.setattr("aicc.backends.cpp.build.compiler", lambda: None)
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler"):
+        assert default_target() == "numpy"
+    monkeypatch.setenv("AICC_TARGET", "triton")
+    assert default_target() == host_target() == "triton"

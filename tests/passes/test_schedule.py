@@ -19,7 +19,7 @@ from aicc.ir.types import tensor
 from aicc.passes.roofline import Model
 from aicc.passes.schedules import Rules, candidates, ranked
 from aicc.pipeline import PassManager, parse_pipeline
-from tests.backends.triton.test_kernels import module_of
+from tests.backends.test_kernels import module_of
 
 NUMPY = NumpyBackend()
 

@@ -410,7 +410,7 @@ AICC_INLINE vec<float> tanh(vec<float> x) {
   p = 0.13333209766134227f + s * p;
   p = -0.33333330906746766f + s * p;
   vec<float> far = 1.0f - 2.0f / (exp(a + a) + 1.0f);
-  return select(a < 0.625f, x + x * (s * p), with_sign(far, x));
+  return select(a < 0.625f, x * (1.0f + s * p), with_sign(far, x));
 }
 
 AICC_INLINE vec<float> erf(vec<float> x) {
@@ -448,13 +448,14 @@ AICC_INLINE vec<float> sine(vec<float> x, int turn) {
   vec<float> p = -1.9839327130651872e-4f + s * 2.7182372216474647e-6f;
   p = 8.3333293622612648e-3f + s * p;
   p = -1.6666666641426334e-1f + s * p;
-  vec<float> sine = r + r * (s * p);
+  vec<float> sine = r * (1.0f + s * p);
   p = 2.4799511767743764e-5f + s * -2.7209548052124621e-7f;
   p = -1.3888883722642865e-3f + s * p;
   p = 4.1666666622477450e-2f + s * p;
   vec<float> cosine = 1.0f - (0.5f * s - s * s * p);
   vec<float> y = select((quarter & 1) == 0, sine, cosine);
-  return select((quarter & 2) == 0, y, -y);
+  y = select((quarter & 2) == 0, y, -y);
+  return turn ? y : select(x == 0.0f, x, y);  // the sign of zero stays
 }
 AICC_INLINE vec<float> sin(vec<float> x) { return sine(x, 0); }
 AICC_INLINE vec<float> cos(vec<float> x) { return sine(x, 1); }

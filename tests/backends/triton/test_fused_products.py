@@ -13,7 +13,7 @@ from aicc.ir.module import main_of
 from aicc.ir.types import element_type, tensor
 from aicc.pipeline import PassManager, parse_pipeline
 from aicc.verify import sample_inputs
-from tests.backends.triton.test_kernels import TRITON, module_of, run_triton, tolerance
+from tests.backends.test_kernels import TRITON, module_of, run_triton, tolerance
 
 NUMPY = NumpyBackend()
 RNG = np.random.default_rng(0)

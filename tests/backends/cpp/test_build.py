@@ -1,0 +1,80 @@
+"""Builds are kept, shared and complete or absent; errors say what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+import aicc
+from aicc.backends.cpp import build
+from aicc.backends.cpp.build import Builder, BuildError
+from aicc.errors import CompileError
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("AICC_CACHE", str(tmp_path))
+    return tmp_path / "cpp"
+
+
+SOURCE = 'extern "C" int answer() { return 42; }\n'
+
+
+def test_what_was_built_is_not_built_again(cache, monkeypatch):
+    first = Builder("x86-64").library({"answer": SOURCE})
+    monkeypatch.setattr(subprocess, "run", None)
+    assert Builder("x86-64").library({"answer": SOURCE}) == first
+    assert not [p for p in cache.iterdir() if p.name.startswith(".making")]
+
+
+def test_kernels_are_shared_between_models(cache):
+    Builder("x86-64").library({"answer": SOURCE})
+    objects = len(list(cache.glob("*.o")))
+    other = SOURCE.replace("answer", "question")
+    Builder("x86-64").library({"answer": SOURCE, "question": other})
+    assert len(list(cache.glob("*.o"))) == objects + 1
+
+
+def test_the_compilers_errors_are_shown(cache):
+    with pytest.raises(BuildError, match="nonsense"):
+        Builder("x86-64").library({"bad": "int f() { return nonsense; }"})
+    assert not list(cache.glob("*.so"))
+
+
+def test_unknown_instruction_sets_are_refused():
+    with pytest.raises(BuildError, match="unknown instruction set 'mips'"):
+        Builder("mips")
+
+
+def test_without_a_compiler(monkeypatch):
+    monkeypatch.setattr("aicc.backends.cpp.backend.compiler", lambda: None)
+    with pytest.raises(CompileError, match="needs a C\\+\\+ compiler"):
+        aicc.compile(torch.nn.ReLU(), (torch.ones(2),), target="cpp")
+
+
+def test_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("AICC_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build.cache_folder() == tmp_path / "aicc"
+
+
+def test_an_artifact_has_source_and_libraries(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.GELU()).eval()
+    x = torch.randn(3, 8)
+    compiled = aicc.compile(model, (x,), target="cpp")
+    path = compiled.save(tmp_path / "out", ["x86-64", "x86-64-v3"])
+    assert 'extern "C" void' in (path / "kernels.cpp").read_text()
+    for arch in ("x86-64", "x86-64-v3"):
+        assert (path / f"kernels.{arch}.so").read_bytes().startswith(b"\x7fELF")
+    again = aicc.load(path)
+    assert again.target == "cpp"
+    np.testing.assert_allclose(again(x), model(x).detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_sources_are_the_same_each_time():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.Softmax(-1)).eval()
+    sources = {aicc.compile(model, (torch.ones(3, 8),), target="cpp").source for _ in range(2)}
+    assert len(sources) == 1

@@ -1,0 +1,110 @@
+"""The runtime's functions against double precision, and its products, for several widths."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import special
+
+from aicc.backends.cpp.build import FLAGS, RUNTIME, compiler
+
+HARNESS = """
+#include "aicc_cpu.h"
+using namespace aicc;
+#define ONE(name) \\
+  extern "C" void apply_##name(const float* x, float* y, int64_t n) { \\
+    sweep(n, [&](auto lanes, int64_t j) { lanes.store(y + j, name(lanes.load(x + j))); }); \\
+  }
+ONE(exp) ONE(exp2) ONE(log) ONE(tanh) ONE(erf) ONE(sin) ONE(cos)
+extern "C" void product(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k,
+                        int64_t arow, int64_t acol, int64_t brow, int64_t bcol, int64_t add) {
+  dot(c, n, matrix<float>{a, arow, acol}, matrix<float>{b, brow, bcol}, m, n, k, add != 0);
+}
+"""
+ARCHS = ("x86-64", "x86-64-v3", "x86-64-v4")
+FUNCTIONS = {
+    "exp": (np.exp, -110, 95),
+    "exp2": (np.exp2, -155, 130),
+    "log": (np.log, 0, 10),
+    "tanh": (np.tanh, -12, 12),
+    "erf": (special.erf, -5, 5),
+    "sin": (np.sin, -100, 100),
+    "cos": (np.cos, -100, 100),
+}
+
+
+def runs_here(arch: str) -> bool:
+    text = Path("/proc/cpuinfo").read_text()
+    return {"x86-64-v3": "avx2", "x86-64-v4": "avx512vl"}.get(arch, "sse2") in text
+
+
+@pytest.fixture(scope="module", params=ARCHS)
+def library(request, tmp_path_factory):
+    if not runs_here(request.param):
+        pytest.skip(f"this machine doesn't run {request.param}")
+    folder = tmp_path_factory.mktemp("runtime")
+    (folder / "harness.cpp").write_text(HARNESS)
+    cxx = compiler()
+    assert cxx is not None
+    goal = folder / "harness.so"
+    sources = [str(folder / "harness.cpp"), str(RUNTIME / "dot.cpp")]
+    flags = [f for f in FLAGS if f != "-O3"]
+    command = [cxx, *flags, "-O2", f"-march={request.param}", "-I", str(RUNTIME), "-shared"]
+    subprocess.run([*command, *sources, "-o", str(goal)], check=True, capture_output=True)
+    return ctypes.CDLL(str(goal))
+
+
+def apply(library, name: str, x: np.ndarray) -> np.ndarray:
+    y = np.empty_like(x)
+    getattr(library, f"apply_{name}")(
+        ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data), ctypes.c_int64(x.size)
+    )
+    return y
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_within_two_ulp(library, name):
+    exact, low, high = FUNCTIONS[name]
+    x = np.linspace(low, high, 300_007, dtype=np.float32)
+    x = np.concatenate([x, np.geomspace(1e-44, 1e-3, 999, dtype=np.float32)])
+    with np.errstate(all="ignore"):
+        want = exact(x.astype(np.float64))
+        rounded = want.astype(np.float32)
+    got = apply(library, name, x)
+    finite = np.isfinite(rounded)
+    np.testing.assert_array_equal(got[~finite], rounded[~finite])
+    ulp = np.spacing(np.maximum(np.abs(rounded[finite]), np.float32(1e-44))).astype(np.float64)
+    assert np.max(np.abs(got[finite] - want[finite]) / ulp) <= 2
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_at_the_ends(library, name):
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], np.float32)
+    with np.errstate(all="ignore"):
+        want = FUNCTIONS[name][0](x.astype(np.float64)).astype(np.float32)
+    got = apply(library, name, x)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(np.signbit(got[3:]), np.signbit(want[3:]))
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 70, 33), (3, 64, 8), (7, 65, 31), (13, 129, 100)])
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("add", [0, 1])
+def test_products(library, size, across, add):
+    """Any sizes, operands in rows or in columns, with sums so far and without."""
+    m, n, k = size
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
+    start = rng.standard_normal((m, n), np.float32)
+    c = start.copy()
+    left = np.ascontiguousarray(a.T if across else a)
+    right = np.ascontiguousarray(b.T if across else b)
+    strides = (1, m, 1, k) if across else (k, 1, n, 1)
+    numbers = [ctypes.c_int64(v) for v in (m, n, k, *strides, add)]
+    library.product(*(ctypes.c_void_p(x.ctypes.data) for x in (c, left, right)), *numbers)
+    want = a.astype(np.float64) @ b.astype(np.float64) + (start if add else 0)
+    np.testing.assert_allclose(c, want, rtol=1e-4, atol=1e-4)
