@@ -31,6 +31,10 @@ MOST_SUMS = 128 * 512
 """Sums of a product that one program keeps."""
 
 
+MOST_COMPUTED = 128 * 512
+"""Elements of a product's right operand that are computed at a time."""
+
+
 @dataclass(frozen=True)
 class ScheduleCpu(ModulePass):
     """Bind the schedule parameters of every kernel for a CPU with so many threads."""
@@ -63,6 +67,7 @@ class ScheduleCpu(ModulePass):
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         rules = Rules(kernel)
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
+        computed = computes_right(kernel)
         batch = 1
         for d in kernel.grid[:-1]:
             batch *= typical(d)
@@ -70,9 +75,9 @@ class ScheduleCpu(ModulePass):
         for block_m, block_n, block_k in itertools.product(
             blocks(m, (512, 256, 192, 128, 96, 64, 48, 24)),
             blocks(n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), COLUMN_STEP),
-            blocks(k, (512, 384, 256, 128, 64), COLUMN_STEP),
+            blocks(k, (1024, 768, 512, 384, 256, 128, 64), COLUMN_STEP),
         ):
-            if block_m * block_n * dots > MOST_SUMS:
+            if block_m * block_n * dots > MOST_SUMS or block_k * block_n * computed > MOST_COMPUTED:
                 continue
             schedule = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
             if not fits(rules, {**kernel.schedule, **schedule}):
@@ -104,8 +109,7 @@ def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
     busy = max(busy, columns * k / 6)  # the right operand comes from memory
     packing = (columns * k / 8 if m > 2 * ROW_STEP else 0) + m * k / 64
     kept = -(-k // block_k) * rows * columns / 4
-    panel = 1.0 if block_k <= 256 else 1.05
-    return dots * (busy * panel + packing + kept) + m * n / 4 + 2000
+    return dots * (busy + packing + kept) + m * n / 4 + 2000
 
 
 def up(value: int, step: int) -> int:
@@ -125,6 +129,18 @@ def extent(kernel: tile.Kernel, parameter: str) -> int:
         if isinstance(op, tile.Axis) and str(op.block[0]) == parameter:
             return typical(op.bound[0])
     return 1
+
+
+def computes_right(kernel: tile.Kernel) -> bool:
+    """Whether elements of a product's right operand are found one by one, as a convolution's are."""
+    loads = [op.b.owner for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+    return not all(
+        isinstance(load, tile.Load) and all(isinstance(s.owner, SIMPLE) for s in load.subscripts)
+        for load in loads
+    )
+
+
+SIMPLE = (tile.Axis, tile.ProgramId, tile.Size)
 
 
 def reduces_columns(kernel: tile.Kernel) -> bool:

@@ -45,7 +45,7 @@ class CppBackend:
 
     def __init__(self, evaluator: Host):
         self.evaluator = evaluator
-        self.lowering = f"{TO_TILES},schedule-cpu{{threads={os.cpu_count() or 1}}},plan-memory"
+        self.lowering = f"{TO_TILES},schedule-cpu{{threads={os.cpu_count() or 1}}},pack-weights,dce,plan-memory"
 
     def chips(self) -> tuple[str, ...]:
         """None: schedules come from a pass of their own."""

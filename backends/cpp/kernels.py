@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.cpp.nests import NestPrinter, Value, index_text, op_text
-from aicc.backends.cpp.stages import Nest, Stages
+from aicc.backends.cpp.stages import PANEL, Nest, Stages
 from aicc.backends.cpp.text import (
     INDENT,
     RESERVED,
@@ -292,6 +292,12 @@ class KernelPrinter:
         assert isinstance(load, tile.Load)
         strides = self.stages.direct(load)
         assert strides is not None
+        if (found := self.stages.panel(load)) is not None:
+            rows, columns, panel = found
+            first = [self.scalar(a.start) for a in (columns, rows)]
+            at = [times(f"({first[0]}) / {PANEL}", panel), times(first[1], PANEL)]
+            pointer = plus(self.buffer(load.buffer), *(t for t in at))
+            return f"panels<{type}>{{{pointer}, {dim_text(panel)}}}"
         terms = [dim_text(bind(load.offset[0], self.schedule))]
         for s, stride in zip(load.subscripts, load.strides, strict=True):
             at = s.owner.start if isinstance(s.owner, tile.Axis) else s

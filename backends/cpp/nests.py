@@ -227,20 +227,10 @@ class NestPrinter:
             return {d: x.get(d, 0) + sign * y.get(d, 0) for d in {**x, **y}}
         if op.name == "arith.muli":
             for one, factor in ((0, 1), (1, 0)):
-                size = self.size_of(operands[factor])
+                size = self.stages.size_of(operands[factor])
                 if not parts[factor] and size is not None:
                     return {d: s * size for d, s in (parts[one] or {}).items()}
         return {} if not any(parts) else None
-
-    def size_of(self, value: SSAValue) -> Dim | None:
-        """The expression that a value is everywhere, if it is a size."""
-        while isinstance(value.owner, (tile.Broadcast, tile.Reshape)):
-            value = value.owner.input
-        if isinstance(value.owner, tile.Size):
-            return bind(value.owner.value[0], self.kernel.schedule)
-        if isinstance(value.owner, tile.Full) and isinstance(value.owner.value, int):
-            return value.owner.value
-        return None
 
     def segments(self) -> tuple[SSAValue, int] | None:
         """An index along the vector dim whose quotients and rests by multiples of a number occur.
@@ -255,7 +245,7 @@ class NestPrinter:
                 continue
             root = self.stripped(op.operands[0])
             steps = self.steps_of(op.operands[0], self.operand_place(op, op.operands[0], place))
-            by = self.size_of(op.operands[1])
+            by = self.stages.size_of(op.operands[1])
             if steps and steps.get(self.vector) == 1 and isinstance(by, int) and by > 0:
                 found.setdefault(root, []).append(by)
         for root, numbers in found.items():
@@ -474,7 +464,7 @@ class NestPrinter:
             return Value(self.define(value.name_hint, text, depth), depth, False, step)
         if op.name == "arith.muli" and 0 in (x.step, y.step):
             one, many = (x, y) if x.step == 0 else (y, x)
-            factor = self.size_of(op.operands[0] if one is x else op.operands[1])
+            factor = self.stages.size_of(op.operands[0] if one is x else op.operands[1])
             if many.step == 0 or factor is not None:
                 text = f"{bracketed(many.text)} * {bracketed(one.text)}"
                 step = many.step * factor if factor is not None else 0
@@ -491,11 +481,11 @@ class NestPrinter:
             return False
         root, least = self.segment
         numerator = self.stripped(op.operands[0])
-        by = self.size_of(op.operands[1])
+        by = self.stages.size_of(op.operands[1])
         if not isinstance(by, int) or by % least:
             return False
         while isinstance(numerator.owner, Operation) and numerator.owner.name == "arith.remui":
-            inner = self.size_of(numerator.owner.operands[1])
+            inner = self.stages.size_of(numerator.owner.operands[1])
             if not isinstance(inner, int) or inner % least:
                 return False
             numerator = self.stripped(numerator.owner.operands[0])

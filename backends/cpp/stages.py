@@ -18,6 +18,9 @@ from aicc.ir import tile
 from aicc.ir.symbols import Dim
 from aicc.ir.tile.types import bind, tile_shape
 
+PANEL = 64
+"""Columns of a panel, as the runtime multiplies by it."""
+
 CHEAP = 4
 """Computing a tile again is worth no array up to so many steps an element."""
 
@@ -320,6 +323,8 @@ class Stages:
         if len(shape) != 2:
             return None
         strides: list[Dim] = [0, 0]
+        if self.panel(load) is not None:
+            return PANEL, 1
         for s, stride in zip(load.subscripts, load.strides, strict=True):
             if not self.is_tile(s):
                 continue
@@ -327,6 +332,34 @@ class Stages:
                 return None
             strides[s.owner.dim] = strides[s.owner.dim] + stride
         return strides[0], strides[1]
+
+    def panel(self, load: tile.Load) -> tuple[tile.Axis, tile.Axis, Dim] | None:
+        """Rows and columns of a load from panels, and how far apart those are."""
+        if len(load.subscripts) != 3 or load.strides[1:] != (PANEL, 1) or load.offset[0] != 0:
+            return None
+        (outer, row, inner) = (s.owner for s in load.subscripts)
+        names = [getattr(op, "name", "") for op in (outer, row, inner)]
+        if names != ["arith.divui", "tile.axis", "arith.remui"]:
+            return None
+        assert isinstance(outer, Operation) and isinstance(inner, Operation)
+        assert isinstance(row, tile.Axis)
+        column = outer.operands[0].owner
+        same = inner.operands[0].owner is column
+        numbers = [self.size_of(o.operands[1]) for o in (outer, inner)]
+        if not same or numbers != [PANEL, PANEL] or not isinstance(column, tile.Axis):
+            return None
+        block = self.dim(column.block[0])
+        return (row, column, load.strides[0]) if block % PANEL == 0 else None
+
+    def size_of(self, value: SSAValue) -> Dim | None:
+        """The expression that a value is everywhere, if it is a size."""
+        while isinstance(value.owner, (tile.Broadcast, tile.Reshape)):
+            value = value.owner.input
+        if isinstance(value.owner, tile.Size):
+            return bind(value.owner.value[0], self.kernel.schedule)
+        if isinstance(value.owner, tile.Full) and isinstance(value.owner.value, int):
+            return value.owner.value
+        return None
 
     def extent(self, value: SSAValue, dim: int) -> tile.Axis | None:
         """The axis whose end cuts the tile short along a dim; None where all of it counts."""

@@ -158,60 +158,57 @@ void pack_rows(To* to, matrix<From> a, int64_t m, int64_t depth) {
       to[i * depth + k] = widened<To>(a.data[i * a.row + k * a.column]);
 }
 
+// Rows of a as they are, if they lie so; else packed.
+template <class T, class From>
+const T* left_rows(matrix<From> a, int64_t m, int64_t depth, int64_t& row) {
+  if (std::is_same<T, From>::value && a.column == 1) {
+    row = a.row;
+    return (const T*)a.data;
+  }
+  T* packed = scratch<T>(0, size_t(m) * depth);
+  pack_rows(packed, a, m, depth);
+  row = depth;
+  return packed;
+}
+
+// All rows by `vectors` vectors of columns.
+template <class T>
+void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, const T* b,
+             int64_t brow, int64_t m, int64_t depth, bool add) {
+  switch (vectors) {
+    case 1: return rows<T, 1>(c, crow, a, arow, b, brow, m, depth, add);
+    case 2: return rows<T, 2>(c, crow, a, arow, b, brow, m, depth, add);
+#if !defined(__AVX2__) || defined(AICC_AVX512)
+    case 3: return rows<T, 3>(c, crow, a, arow, b, brow, m, depth, add);
+    case 4: return rows<T, 4>(c, crow, a, arow, b, brow, m, depth, add);
+#endif
+  }
+}
+
 template <class T, class From>
 void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int64_t n,
               int64_t depth, bool add) {
   constexpr int LANES = native<T>::LANES;
   constexpr int64_t WIDTH = VECTORS * LANES;
-  constexpr bool same = std::is_same<T, From>::value;
-  const T* left;
-  int64_t arow = a.row;
-  if (same && a.column == 1) {
-    left = (const T*)a.data;
-  } else {
-    T* packed = scratch<T>(0, size_t(m) * depth);
-    pack_rows(packed, a, m, depth);
-    left = packed;
-    arow = depth;
-  }
-  const bool direct = same && b.column == 1;
+  int64_t arow;
+  const T* left = left_rows<T>(a, m, depth, arow);
+  const bool direct = std::is_same<T, From>::value && b.column == 1;
   if (direct && m < 4)
     return thin<T>(c, crow, left, arow, (const T*)b.data, b.row, m, n, depth, add);
-  T* panel = nullptr;
+  // Rows of b that are far apart would each take a page of their own.
+  const bool far = m > 2 * ROWS && b.row * sizeof(T) > 4096;
   for (int64_t j = 0; j < n; j += WIDTH) {
     int64_t count = std::min(n - j, WIDTH);
     int64_t vectors = (count + LANES - 1) / LANES;
     const T* right = (const T*)b.data + (direct ? j : 0);
     int64_t brow = b.row;
-    bool whole = count == vectors * LANES;
-    if (!direct || !whole || m > 2 * ROWS) {
-      if (!panel) panel = scratch<T>(1, size_t(WIDTH) * depth);
+    if (!direct || far || count % LANES) {
+      T* panel = scratch<T>(1, size_t(WIDTH) * depth);
       pack_columns(panel, b, j, count, vectors * LANES, depth);
       right = panel;
       brow = vectors * LANES;
     }
-    T* out = c + j;
-    int64_t orow = crow;
-    if (!whole) {
-      out = scratch<T>(2, size_t(m) * WIDTH);
-      orow = WIDTH;
-      if (add)
-        for (int64_t i = 0; i < m; ++i) {
-          std::copy(c + i * crow + j, c + i * crow + n, out + i * orow);
-          std::fill(out + i * orow + count, out + i * orow + vectors * LANES, T(0));
-        }
-    }
-    switch (vectors) {
-      case 1: rows<T, 1>(out, orow, left, arow, right, brow, m, depth, add); break;
-      case 2: rows<T, 2>(out, orow, left, arow, right, brow, m, depth, add); break;
-#if !defined(__AVX2__) || defined(AICC_AVX512)
-      case 3: rows<T, 3>(out, orow, left, arow, right, brow, m, depth, add); break;
-      case 4: rows<T, 4>(out, orow, left, arow, right, brow, m, depth, add); break;
-#endif
-    }
-    if (!whole)
-      for (int64_t i = 0; i < m; ++i)
-        std::copy(out + i * orow, out + i * orow + count, c + i * crow + j);
+    columns<T>(vectors, c + j, crow, left, arow, right, brow, m, depth, add);
   }
 }
 
@@ -228,5 +225,18 @@ AICC_DOT(float, bf16)
 AICC_DOT(double, double)
 AICC_DOT(int32_t, int8_t)
 #undef AICC_DOT
+
+void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int64_t n, int64_t k,
+         bool add) {
+  constexpr int LANES = native<float>::LANES;
+  constexpr int64_t WIDTH = panels<float>::width, STEP = VECTORS * LANES;
+  int64_t arow;
+  const float* left = left_rows<float>(a, m, k, arow);
+  for (int64_t j = 0; j < n; j += STEP) {
+    int64_t vectors = (std::min(n - j, STEP) + LANES - 1) / LANES;
+    const float* right = b.data + j / WIDTH * b.panel + j % WIDTH;
+    columns<float>(vectors, c + j, row, left, arow, right, WIDTH, m, k, add);
+  }
+}
 
 }  // namespace aicc
