@@ -22,6 +22,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "fuse": _pass("fuse", "Fuse"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
     "merge-matmuls": _pass("merge_matmuls", "MergeMatMuls"),
+    "pad-images": _pass("pad_images", "PadImages"),
     "pack-weights": _pass("pack_weights", "PackWeights"),
     "plan-memory": _pass("plan_memory", "PlanMemory"),
     "raise-composites": _pass("raise_composites", "RaiseComposites"),

@@ -45,7 +45,10 @@ class CppBackend:
 
     def __init__(self, evaluator: Host):
         self.evaluator = evaluator
-        self.lowering = f"{TO_TILES},schedule-cpu{{threads={os.cpu_count() or 1}}},pack-weights,dce,plan-memory"
+        to_tiles = TO_TILES.replace("lower-to-tile", "pad-images,lower-to-tile{runs=true}")
+        self.lowering = (
+            f"{to_tiles},schedule-cpu{{threads={os.cpu_count() or 1}}},pack-weights,dce,plan-memory"
+        )
 
     def chips(self) -> tuple[str, ...]:
         """None: schedules come from a pass of their own."""

@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.cpp.nests import NestPrinter, Value, index_text, op_text
-from aicc.backends.cpp.stages import PANEL, Nest, Stages
+from aicc.backends.cpp.stages import PANEL, Nest, Stages, is_column
 from aicc.backends.cpp.text import (
     INDENT,
     RESERVED,
@@ -65,6 +65,7 @@ class KernelPrinter:
         self.scalars: dict[SSAValue, str] = {}
         self.arrays: dict[SSAValue, Array] = {}
         self.buffers: dict[SSAValue, str] = {}
+        self.row_lists: dict[tile.Load, str] = {}
         self.counts: dict[tuple, str] = {}
         self.sizes = kernel.sizes
         self.taken = {*RESERVED, *map(cpp_name, self.sizes), *kernel.schedule}
@@ -273,6 +274,15 @@ class KernelPrinter:
         self.line(f"alignas(64) {type} {name}[{step}];")
         return Array(name, type, tuple(pitches), step)
 
+    def row_list(self, load: tile.Load) -> str:
+        """The array that says where a load's rows lie."""
+        if load not in self.row_lists:
+            size = -(-self.stages.shape(load.result)[0] // LANES) * LANES
+            self.bytes += 8 * size
+            self.row_lists[load] = self.fresh("rows")
+            self.line(f"alignas(64) int64_t {self.row_lists[load]}[{size}];")
+        return self.row_lists[load]
+
     # ------------------------------------------------------------------ dots and loops
 
     def extent(self, value: SSAValue, dim: int) -> str:
@@ -288,8 +298,13 @@ class KernelPrinter:
             array = self.arrays[value]
             row, column = array.pitches
             return f"matrix<{type}>{{{array.name}, {row}, {column or 1}}}"
-        load = value.owner
-        assert isinstance(load, tile.Load)
+        load = self.stages.loaded(value)
+        assert load is not None
+        if load in self.row_lists:
+            terms = [dim_text(bind(load.offset[0], self.schedule))]
+            terms += [self.scalar(s.owner.start) for s in load.subscripts if is_column(s)]  # type: ignore[union-attr]
+            pointer = plus(self.buffer(load.buffer), *terms)
+            return f"listed<{type}>{{{pointer}, {self.row_lists[load]}}}"
         strides = self.stages.direct(load)
         assert strides is not None
         if (found := self.stages.panel(load)) is not None:

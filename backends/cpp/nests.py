@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from aicc.backends.cpp.spellings import PREDICATES, REDUCE, SPELLINGS
-from aicc.backends.cpp.stages import Nest, step_cost
+from aicc.backends.cpp.stages import Nest, Rows, step_cost
 from aicc.backends.cpp.text import (
     Unprintable,
     bracketed,
@@ -63,7 +63,12 @@ class NestPrinter:
         self.linear: dict[tuple[SSAValue, Place], dict[int, Dim] | None] = {}
         self.axes = self.clipped_axes()
         dims = [d for d, size in enumerate(nest.shape) if size != 1]
+        self.loose = (
+            True  # while a dim is chosen, an index that jumps now and then counts as linear
+        )
         self.vector = self.vector_dim(dims) if dims else None
+        self.loose = False
+        self.linear.clear()
         self.loops = [d for d in dims if d != self.vector]
         self.depth = len(self.loops)
         self.segment = self.segments()
@@ -89,10 +94,7 @@ class NestPrinter:
         """The values that the nest needs, and their places."""
         found: list[tuple[SSAValue, Place]] = []
         for s in self.nest.sinks:
-            values = [s] if isinstance(s, SSAValue) else list(s.operands)
-            for v in values:
-                if not isinstance(v.type, tile.BufferType):
-                    found.append((v, self.place_of(v)))
+            found += [(v, self.place_of(v)) for v in self.stages.roots(s)]
         return found
 
     def place_of(self, value: SSAValue) -> Place:
@@ -220,6 +222,8 @@ class NestPrinter:
             return parts[0]
         if any(p is None for p in parts):
             return None
+        if self.loose and op.name in ("arith.divui", "arith.remui"):
+            return parts[0] if op.name == "arith.remui" else {}
         if op.name in ("arith.addi", "arith.subi"):
             x, y = parts
             assert x is not None and y is not None
@@ -271,6 +275,8 @@ class NestPrinter:
                 self.reduce(s)
             elif isinstance(s, tile.ArgReduce):
                 self.arg_reduce(s)
+            elif isinstance(s, Rows):
+                self.rows(s)
             else:
                 assert isinstance(s, SSAValue)
                 self.keep(s)
@@ -511,6 +517,15 @@ class NestPrinter:
                 room += " + 1"
             text = f"first({room})"
             return Value("~" + text if predicate in ("sgt", "sge") else text, self.inner, True)
+        if isinstance(gap, int) and gap != 0 and predicate in ("slt", "sle", "sgt", "sge"):
+            if gap < 0:
+                x, y, gap = y, x, -gap
+                predicate = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}[predicate]
+            steps = times(self.counter, gap)
+            room = f"{bracketed(y.text)} - {bracketed(x.text)} - {steps}"
+            room += " + 1" if predicate in ("sle", "sgt") else ""
+            text = f"first(floordiv({room} + {gap - 1}, {gap}))"
+            return Value("~" + text if predicate in ("sgt", "sge") else text, self.inner, True)
         sign = PREDICATES[predicate]
         if gap == 0:
             return Value(f"{bracketed(x.text)} {sign} {bracketed(y.text)}", max(x.depth, y.depth))
@@ -676,6 +691,31 @@ class NestPrinter:
             self.last.append(f"lanes.store({text}, {made});")
         else:
             self.last.append(f"store_strided(lanes, {text}, {step}, {made});")
+
+    def rows(self, rows: Rows) -> None:
+        """Write where the rows of a load lie."""
+        name = self.kernel.row_list(rows.load)
+        place = self.home()
+        total: Value | None = None
+        for s, stride in rows.subscripts:
+            at = self.value(s, self.operand_place_of_access(s, place))
+            by = bind(stride, self.kernel.schedule)
+            if at.wide:
+                part = Value(times(at.text, by), at.depth, True)
+            else:
+                part = Value(times(at.text, by), at.depth, False, at.step * by)
+            if total is None:
+                total = part
+            elif total.wide or part.wide:
+                x, y = (bracketed(self.broad(self.whole(v), "int64_t")) for v in (total, part))
+                total = Value(f"{x} + {y}", self.inner, True)
+            else:
+                text = plus(total.text, part.text)
+                total = Value(text, max(total.depth, part.depth), False, total.step + part.step)
+        assert total is not None
+        value = self.broad(self.whole(total), "int64_t")
+        at, step = self.array_place((1, 0), place)
+        self.last.append(f"lanes.store({plus(name, at, times(self.counter, step))}, {value});")
 
     def reduce(self, op: tile.Reduce) -> None:
         place = self.place_of(op.input)

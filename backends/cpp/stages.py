@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xdsl.dialects import scf
+from xdsl.dialects.builtin import f32
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
-from aicc.ir.tile.types import bind, tile_shape
+from aicc.ir.tile.types import bind, tile_element, tile_shape
 
 PANEL = 64
 """Columns of a panel, as the runtime multiplies by it."""
@@ -55,18 +56,38 @@ def step_cost(op: Operation) -> int:
     return COSTS.get(op.name, 16 if op.name.startswith("math.") else 1)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Where the rows of a load lie that a dot reads row by row: a sink of a nest."""
+
+    load: tile.Load
+
+    @property
+    def subscripts(self) -> list[tuple[SSAValue, Dim]]:
+        """Those along the rows, with their strides; the last is along the columns."""
+        pairs = zip(self.load.subscripts, self.load.strides, strict=True)
+        return [(s, d) for s, d in pairs if not is_column(s)]
+
+
+Sink = Operation | SSAValue | Rows
+
+
+def is_column(subscript: SSAValue) -> bool:
+    return isinstance(subscript.owner, tile.Axis) and subscript.owner.dim == 1
+
+
 @dataclass
 class Nest:
     """A loop over the elements of tiles of one shape; `sinks` are what it is run for.
 
-    A sink is a store, a reduction, or a value that goes to an array. `ends` tells the places apart
+    A sink is a store, a reduction, or what goes to an array. `ends` tells the places apart
     to which loops go.
     """
 
     stage: int
     shape: tuple[int, ...]
     ends: tuple[tuple | None, ...]
-    sinks: list[Operation | SSAValue] = field(default_factory=list)
+    sinks: list[Sink] = field(default_factory=list)
 
 
 Step = Operation | Nest
@@ -143,6 +164,7 @@ class Stages:
         """The block's steps in order; marks what is kept on the way."""
         ops = list(block.ops)
         self.take_over(block)
+        listed: list[tile.Load] = []
         # What other blocks and dots need as arrays.
         for op in ops:
             if isinstance(op, scf.ForOp):
@@ -151,7 +173,10 @@ class Stages:
                         self.keep(v)
             elif isinstance(op, tile.Dot):
                 for v in (op.a, op.b):
-                    if not isinstance(v.owner, tile.Load) or self.direct(v.owner) is None:
+                    load = self.loaded(v)
+                    if load is not None and v is op.b and self.is_listed(load):
+                        listed.append(load)
+                    elif load is None or self.direct(load) is None:
                         self.keep(v)
                 if not self.is_zero(op.acc):
                     self.keep(op.acc)
@@ -162,7 +187,11 @@ class Stages:
                     self.keep(v)
         last = max((self.level[v] for op in ops if isinstance(op, tile.Store)
                     for v in self.inputs(op, block)), default=0)  # fmt: skip
-        sinks: list[tuple[int, Operation | SSAValue]] = []
+        sinks: list[tuple[int, Sink]] = []
+        for load in listed:
+            rows = Rows(load)
+            stage = max((self.level[v] for v, _ in rows.subscripts if v in self.level), default=0)
+            sinks.append((stage, rows))
         for op in ops:
             if isinstance(op, tile.Store):
                 sinks.append((last, op))
@@ -197,8 +226,13 @@ class Stages:
     def ordered(self, block: Block) -> Iterator[SSAValue]:
         return (r for op in block.ops for r in op.results)
 
-    def roots(self, sink: Operation | SSAValue) -> Iterable[SSAValue]:
-        return sink.operands if isinstance(sink, Operation) else [sink]
+    @staticmethod
+    def roots(sink: Sink) -> Iterable[SSAValue]:
+        """The values that a sink needs."""
+        if isinstance(sink, Rows):
+            return [v for v, _ in sink.subscripts]
+        operands = sink.operands if isinstance(sink, Operation) else [sink]
+        return [v for v in operands if not isinstance(v.type, tile.BufferType)]
 
     def mark(self, roots: list[SSAValue], stage: int, block: Block) -> None:
         """Keep what was known before `stage` and is dear to compute again."""
@@ -258,7 +292,7 @@ class Stages:
             if value is goal and chain and len(list(goal.uses)) == 1:
                 self.inplace.update(dict.fromkeys(chain, arg))
 
-    def join(self, nests: list[Nest], stage: int, sink: Operation | SSAValue) -> None:
+    def join(self, nests: list[Nest], stage: int, sink: Sink) -> None:
         shape = self.sink_shape(sink)
         ends = tuple(self.sink_end(sink, d) for d in range(len(shape)))
         for nest in nests:
@@ -267,17 +301,17 @@ class Stages:
                 return
         nests.append(Nest(stage, shape, ends, [sink]))
 
-    def sink_end(self, sink: Operation | SSAValue, dim: int) -> tuple | None:
+    def sink_end(self, sink: Sink, dim: int) -> tuple | None:
         """What tells where a sink ends along a dim from where others do."""
-        values = [sink] if isinstance(sink, SSAValue) else sink.operands
-        for v in values:
-            if not isinstance(v.type, tile.BufferType):
-                axis = self.extent(v, dim)
-                if axis is not None:
-                    return axis.start, axis.block, axis.bound
+        for v in self.roots(sink):
+            axis = self.extent(v, dim)
+            if axis is not None:
+                return axis.start, axis.block, axis.bound
         return None
 
-    def sink_shape(self, sink: Operation | SSAValue) -> tuple[int, ...]:
+    def sink_shape(self, sink: Sink) -> tuple[int, ...]:
+        if isinstance(sink, Rows):
+            return (self.shape(sink.load.result)[0], 1)
         if isinstance(sink, SSAValue):
             return self.shape(sink)
         if isinstance(sink, tile.Store):
@@ -332,6 +366,26 @@ class Stages:
                 return None
             strides[s.owner.dim] = strides[s.owner.dim] + stride
         return strides[0], strides[1]
+
+    def loaded(self, value: SSAValue) -> tile.Load | None:
+        """The load that an operand of a dot is: as it stands, or with zeros beyond an end."""
+        op = value.owner
+        if isinstance(op, tile.Select) and self.is_zero(op.false):
+            condition = op.condition
+            while isinstance(condition.owner, tile.Broadcast):
+                condition = condition.owner.input
+            if isinstance(condition.owner, tile.InBounds):
+                op = op.true.owner
+        return op if isinstance(op, tile.Load) else None
+
+    def is_listed(self, load: tile.Load) -> bool:
+        """Whether each row of a load is one run of f32, and only rows are hard to find."""
+        if self.direct(load) is not None or tile_element(load.result.type) != f32:
+            return False
+        masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
+        columns = [d for s, d in zip(load.subscripts, load.strides, strict=True) if is_column(s)]
+        rows = all(self.shape(s)[1:] in ((), (1,)) for s in load.subscripts if not is_column(s))
+        return masks and rows and columns == [1] and len(self.shape(load.result)) == 2
 
     def panel(self, load: tile.Load) -> tuple[tile.Axis, tile.Axis, Dim] | None:
         """Rows and columns of a load from panels, and how far apart those are."""

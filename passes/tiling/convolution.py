@@ -6,24 +6,33 @@ taps: nothing like an im2col matrix is ever in memory. Images and groups of chan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.ir import Block
 
 from aicc.ir import graph
 from aicc.ir.graph import Fused
-from aicc.ir.symbols import Dim, floordiv, mod, sym
+from aicc.ir.symbols import Dim, SymExpr, floordiv, mod, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.depthwise import is_depthwise, lower_depthwise
 from aicc.passes.tiling.pooling import Window
 from aicc.passes.tiling.products import M, Product, check_dtypes
-from aicc.passes.tiling.spaces import known_shape
+from aicc.passes.tiling.spaces import coefficient, known_shape
 
 
-def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
-    """The body of a kernel for `op`, which is built around `conv`, and its parameters."""
+def lower_conv(
+    op: Fused, conv: graph.Conv | graph.ConvTranspose, runs: bool = False
+) -> tuple[Block, dict]:
+    """The body of a kernel for `op`, which is built around `conv`, and its parameters.
+
+    With `runs`, rows of a plane are taken as one run of places where a tap only shifts them: those
+    between the end of a row of the result and the next of the image are computed in vain.
+    """
     if isinstance(conv, graph.Conv) and is_depthwise(conv):
         return lower_depthwise(op, conv)
-    return _Convolution(op, conv).product().lower()
+    made = _Convolution(op, conv)
+    return ((made.run() if runs else None) or made.product()).lower()
 
 
 class _Convolution:
@@ -40,9 +49,18 @@ class _Convolution:
         else:
             self.summed, self.channels = self.weight[1], floordiv(self.weight[0], conv.groups)
 
-    def product(self) -> Product:
+    def product(self, place: SymExpr | None = None, pitch: int = 0, length: int = 0) -> Product:
+        """The product; over a run of so many places where `place` is its axis.
+
+        `pitch` is the distance from a row of the image to the next.
+        """
         name, r = n.axis_name, range(self.rank)
         places = [name(f"s{i}") for i in r]
+        sizes: Sequence[Dim] = self.shape[2:]
+        over: list[Dim] = [sym(s) for s in places]
+        if place is not None:
+            places, sizes = [str(place)], [length]
+            over = [floordiv(place, pitch), mod(place, pitch)]
         left, right = ([name(f"{c}{side}") for c in ["c", *(f"t{i}" for i in r)]] for side in "ab")
         summed = [self.summed, *self.weight[2:]]
         batch, group = name("image"), name("group")
@@ -50,7 +68,7 @@ class _Convolution:
             batch: self.shape[0],
             group: self.conv.groups,
             M: self.channels,
-            **dict(zip(places, self.shape[2:], strict=True)),
+            **dict(zip(places, sizes, strict=True)),
             **dict(zip(left, summed, strict=True)),
             **dict(zip(right, summed, strict=True)),
         }
@@ -65,15 +83,20 @@ class _Convolution:
         tracer = n.Tracer(extents)
         g = sym(group) if self.conv.groups > 1 else 0
         channel = sym(M) + g * self.channels
-        coords = [sym(batch), channel, *(sym(s) for s in places)]
+        coords = [sym(batch), channel, *over]
         acc = n.Given(self.out, frozenset([batch, group, M, *places]))
         after: n.Node = acc
         if self.conv.bias is not None:
             bias = tracer.value(self.conv.bias, (channel,))
             add = "arith.addf" if self.out.is_float else "arith.addi"
             after = n.Combine(self.out, acc.axes, add, acc, bias)
-        at, over = [sym(a) for a in right], [sym(s) for s in places]
-        patch = self.patch(tracer, at, g, [sym(batch)], over)
+        at = [sym(a) for a in right]
+        if place is None:
+            patch = self.patch(tracer, at, g, [sym(batch)], over)
+        else:
+            patch = self.patch(tracer, at, g, [sym(batch)], [0, 0])
+            assert isinstance(patch, n.Read)
+            patch.offset, patch.axes = patch.offset + place, patch.axes | {str(place)}
         return Product(
             self.op,
             [self.conv.result],
@@ -87,7 +110,26 @@ class _Convolution:
             [acc],
             [after],
             indexed=True,
+            valid=() if place is None else (self.shape[3] - 1 - mod(place, pitch),),
         )
+
+    def run(self) -> Product | None:
+        """The product over runs of places; None where taps do more than shift the image."""
+        product = self.product()
+        (patch,) = product.rhs
+        if self.rank != 2 or self.transposed or not isinstance(patch, n.Read) or patch.when:
+            return None
+        rows, columns = (n.axis_name(f"s{i}") for i in range(2))
+        pitch = coefficient(patch.offset, rows)
+        known = isinstance(pitch, int) and all(isinstance(d, int) for d in self.shape[2:])
+        if not known or coefficient(patch.offset, columns) != 1 or pitch == 0:
+            return None
+        high, wide = self.shape[2:]
+        assert isinstance(pitch, int) and isinstance(high, int) and isinstance(wide, int)
+        if not wide < pitch <= 2 * wide:
+            return None  # of one width they are one run already
+        place = sym(n.axis_name("place"))
+        return self.product(place, pitch, (high - 1) * pitch + wide)
 
     def taps(self, tracer: n.Tracer, at: list, g: Dim, channel: Dim) -> n.Node:
         """The weight, at a channel of the output, a channel of the input and a tap."""

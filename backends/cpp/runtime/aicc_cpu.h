@@ -29,12 +29,21 @@ struct panels {
   static constexpr int64_t width = 64;
 };
 
+// A matrix whose row k lies at data + at[k].
+template <class T>
+struct listed {
+  const T* data;
+  const int64_t* at;
+};
+
 // c[i, j] = (add ? c[i, j] : 0) + sum over k of a[i, k] * b[k, j], with `row` elements from a row
 // of c to the next: a multiple of W, up to which columns beyond n may be written. Operands of 16
 // bits are summed in float, bytes in 32 bits.
 void dot(float* c, int64_t row, matrix<float> a, matrix<float> b, int64_t m, int64_t n, int64_t k,
          bool add);
 void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int64_t n, int64_t k,
+         bool add);
+void dot(float* c, int64_t row, matrix<float> a, listed<float> b, int64_t m, int64_t n, int64_t k,
          bool add);
 void dot(float* c, int64_t row, matrix<f16> a, matrix<f16> b, int64_t m, int64_t n, int64_t k,
          bool add);

@@ -38,10 +38,24 @@ T* scratch(int which, size_t count) {
   return static_cast<T*>(mine.data);
 }
 
-// R rows by V vectors; b is read in rows of `brow` elements.
-template <class T, int R, int V>
-void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow, int64_t depth,
-           bool add) {
+// Where rows of a right operand lie: evenly, or as a list says.
+template <class T>
+struct even {
+  const T* data;
+  int64_t row;
+};
+template <class T>
+AICC_INLINE const T* row_of(const even<T>& b, int64_t k) {
+  return b.data + k * b.row;
+}
+template <class T>
+AICC_INLINE const T* row_of(const listed<T>& b, int64_t k) {
+  return b.data + b.at[k];
+}
+
+// R rows by V vectors.
+template <class T, int R, int V, class B>
+void block(T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t depth, bool add) {
   using N = typename native<T>::type;
   using L = typename native<T>::loose;
   constexpr int LANES = native<T>::LANES;
@@ -57,8 +71,9 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t bro
     }
   for (int64_t k = 0; k < depth; ++k) {
     N right[V];
+    const T* from = row_of(b, k);
 #pragma GCC unroll 8
-    for (int j = 0; j < V; ++j) right[j] = *(const L*)(b + k * brow + j * LANES);
+    for (int j = 0; j < V; ++j) right[j] = *(const L*)(from + j * LANES);
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
       N left = a[i * arow + k] - N{};
@@ -72,18 +87,19 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t bro
     for (int j = 0; j < V; ++j) *(L*)(c + i * crow + j * LANES) = total[i][j];
 }
 
-template <class T, int V>
-void rows(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow, int64_t m,
-          int64_t depth, bool add) {
+template <class T, int V, class B>
+void rows(T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t m, int64_t depth, bool add) {
   int64_t i = 0;
   for (; i + ROWS <= m; i += ROWS)
-    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, depth, add);
+  c += i * crow;
+  a += i * arow;
   switch (m - i) {
-    case 1: return block<T, 1, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
-    case 2: return block<T, 2, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
-    case 3: return block<T, 3, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
-    case 4: return block<T, 4, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
-    case 5: return block<T, 5, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+    case 1: return block<T, 1, V>(c, crow, a, arow, b, depth, add);
+    case 2: return block<T, 2, V>(c, crow, a, arow, b, depth, add);
+    case 3: return block<T, 3, V>(c, crow, a, arow, b, depth, add);
+    case 4: return block<T, 4, V>(c, crow, a, arow, b, depth, add);
+    case 5: return block<T, 5, V>(c, crow, a, arow, b, depth, add);
   }
 }
 
@@ -172,17 +188,26 @@ const T* left_rows(matrix<From> a, int64_t m, int64_t depth, int64_t& row) {
 }
 
 // All rows by `vectors` vectors of columns.
-template <class T>
-void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, const T* b,
-             int64_t brow, int64_t m, int64_t depth, bool add) {
+template <class T, class B>
+void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t m,
+             int64_t depth, bool add) {
   switch (vectors) {
-    case 1: return rows<T, 1>(c, crow, a, arow, b, brow, m, depth, add);
-    case 2: return rows<T, 2>(c, crow, a, arow, b, brow, m, depth, add);
+    case 1: return rows<T, 1>(c, crow, a, arow, b, m, depth, add);
+    case 2: return rows<T, 2>(c, crow, a, arow, b, m, depth, add);
 #if !defined(__AVX2__) || defined(AICC_AVX512)
-    case 3: return rows<T, 3>(c, crow, a, arow, b, brow, m, depth, add);
-    case 4: return rows<T, 4>(c, crow, a, arow, b, brow, m, depth, add);
+    case 3: return rows<T, 3>(c, crow, a, arow, b, m, depth, add);
+    case 4: return rows<T, 4>(c, crow, a, arow, b, m, depth, add);
 #endif
   }
+}
+
+// How many of `left` columns to take next, of panels as even as whole vectors allow.
+template <class T>
+AICC_INLINE int64_t next_columns(int64_t left) {
+  constexpr int LANES = native<T>::LANES;
+  int64_t vectors = (left + LANES - 1) / LANES;
+  int64_t panels = (vectors + VECTORS - 1) / VECTORS;
+  return std::min(left, (vectors + panels - 1) / panels * LANES);
 }
 
 template <class T, class From>
@@ -197,8 +222,8 @@ void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int
     return thin<T>(c, crow, left, arow, (const T*)b.data, b.row, m, n, depth, add);
   // Rows of b that are far apart would each take a page of their own.
   const bool far = m > 2 * ROWS && b.row * sizeof(T) > 4096;
-  for (int64_t j = 0; j < n; j += WIDTH) {
-    int64_t count = std::min(n - j, WIDTH);
+  for (int64_t j = 0, count; j < n; j += count) {
+    count = next_columns<T>(n - j);
     int64_t vectors = (count + LANES - 1) / LANES;
     const T* right = (const T*)b.data + (direct ? j : 0);
     int64_t brow = b.row;
@@ -208,7 +233,7 @@ void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int
       right = panel;
       brow = vectors * LANES;
     }
-    columns<T>(vectors, c + j, crow, left, arow, right, brow, m, depth, add);
+    columns<T>(vectors, c + j, crow, left, arow, even<T>{right, brow}, m, depth, add);
   }
 }
 
@@ -234,8 +259,29 @@ void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int
   const float* left = left_rows<float>(a, m, k, arow);
   for (int64_t j = 0; j < n; j += STEP) {
     int64_t vectors = (std::min(n - j, STEP) + LANES - 1) / LANES;
-    const float* right = b.data + j / WIDTH * b.panel + j % WIDTH;
-    columns<float>(vectors, c + j, row, left, arow, right, WIDTH, m, k, add);
+    const even<float> right{b.data + j / WIDTH * b.panel + j % WIDTH, WIDTH};
+    columns<float>(vectors, c + j, row, left, arow, right, m, k, add);
+  }
+}
+
+void dot(float* c, int64_t row, matrix<float> a, listed<float> b, int64_t m, int64_t n, int64_t k,
+         bool add) {
+  constexpr int LANES = native<float>::LANES;
+  int64_t arow;
+  const float* left = left_rows<float>(a, m, k, arow);
+  for (int64_t j = 0, count; j < n; j += count) {
+    count = next_columns<float>(n - j);
+    int64_t vectors = (count + LANES - 1) / LANES, width = vectors * LANES;
+    if (count == width) {
+      columns<float>(vectors, c + j, row, left, arow, listed<float>{b.data + j, b.at}, m, k, add);
+      continue;
+    }
+    float* panel = scratch<float>(1, size_t(width) * k);  // beyond the last may be no memory
+    for (int64_t y = 0; y < k; ++y) {
+      const float* from = b.data + b.at[y] + j;
+      std::fill(std::copy(from, from + count, panel + y * width), panel + (y + 1) * width, 0.0f);
+    }
+    columns<float>(vectors, c + j, row, left, arow, even<float>{panel, width}, m, k, add);
   }
 }
 

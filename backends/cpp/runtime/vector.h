@@ -445,6 +445,20 @@ template <class T, class L>
 AICC_INLINE lanes_of<T> load_strided(L lanes, const T* p, int64_t step, mask m = mask(true)) {
   typename vec<T>::element found[W] = {};
   m = lanes.active(m);
+#if defined(AICC_AVX512) && defined(__BMI2__)
+  if (sizeof(T) == 4 && __builtin_constant_p(step) && step == 2) {
+    const uint32_t bits = _pdep_u32(m.bits, 0x55555555u);
+    const __m512i low = _mm512_maskz_loadu_epi32(__mmask16(bits), p);
+    const __m512i high = _mm512_maskz_loadu_epi32(__mmask16(bits >> 16), p + 16);
+    const __m512i even =
+        _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i both = _mm512_permutex2var_epi32(low, even, high);
+    memcpy(found, &both, sizeof(found) < 64 ? sizeof(found) : 64);
+    vec<T> x;
+    memcpy(&x, found, sizeof(x));
+    return as_tile<T>(x);
+  }
+#endif
   if (std::is_same<L, all>::value && all_of(m)) {
     for (int i = 0; i < W; ++i) memcpy(&found[i], p + i * step, sizeof(T));
   } else {
