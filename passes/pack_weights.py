@@ -1,7 +1,8 @@
 """Packs constant right operands of products into panels of columns, as CPUs read them.
 
 A product walks down a few columns of its right operand at a time. In a row-major matrix each step
-down is a jump by a whole row, to another page of memory; in a panel ``[K, 64]`` it is the next line.
+down is a jump by a whole row, to another page of memory; in a panel ``[K, 64]`` it goes to the next
+line.
 """
 
 from __future__ import annotations

@@ -65,7 +65,6 @@ class ScheduleCpu(ModulePass):
     def product(self, kernel: tile.Kernel) -> dict[str, int]:
         """The blocks for which the slowest thread has least to do."""
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
-        rules = Rules(kernel)
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         computed = computes_right(kernel)
         batch = 1
@@ -73,21 +72,19 @@ class ScheduleCpu(ModulePass):
             batch *= typical(d)
         best, chosen = float("inf"), {}
         for block_m, block_n, block_k in itertools.product(
-            blocks(m, (512, 256, 192, 128, 96, 64, 48, 24)),
-            blocks(n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), COLUMN_STEP),
-            blocks(k, (1024, 768, 512, 384, 256, 128, 64), COLUMN_STEP),
+            allowed(kernel, "BLOCK_M", m, (512, 256, 192, 128, 96, 64, 48, 24)),
+            allowed(kernel, "BLOCK_N", n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), 16),
+            allowed(kernel, "BLOCK_K", k, (1024, 768, 512, 384, 256, 128, 64), 16),
         ):
             if block_m * block_n * dots > MOST_SUMS or block_k * block_n * computed > MOST_COMPUTED:
-                continue
-            schedule = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
-            if not fits(rules, {**kernel.schedule, **schedule}):
                 continue
             programs = batch * -(-m // block_m) * -(-n // block_n)
             time = -(-programs // self.threads) * program_time(
                 min(block_m, m), min(block_n, n), block_k, k, dots
             )
             if time < best:
-                best, chosen = time, schedule
+                best = time
+                chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
         return chosen
 
     def attention(self, kernel: tile.Kernel) -> dict[str, int]:
@@ -117,10 +114,26 @@ def up(value: int, step: int) -> int:
 
 
 def blocks(size: int, choices: Sequence[int], least: int = 1) -> Iterator[int]:
-    """Blocks for a dim: one for all of it where that is small, else of the choices."""
+    """Blocks for a dim: one for all of it where that is small, then of the choices."""
     if size <= choices[0]:
         yield max(size, least)
     yield from (c for c in choices if c < size)
+
+
+def allowed(
+    kernel: tile.Kernel, name: str, size: int, choices: Sequence[int], step: int = 1
+) -> list[int]:
+    """Blocks that the kernel is right with; divisors of the size where none of the choices is."""
+    rules = Rules(kernel)
+
+    def right(block: int) -> bool:
+        return fits(rules, {**kernel.schedule, name: block})
+
+    found = [b for b in blocks(size, choices, step) if right(b)]
+    if len(found) < 3:
+        parts = (size // d for d in range(1, size // choices[-1] + 1) if size % d == 0)
+        found += [b for b in parts if b <= choices[0] and b % step == 0 and right(b)]
+    return found[:8] or [kernel.schedule[name]]
 
 
 def extent(kernel: tile.Kernel, parameter: str) -> int:
@@ -132,7 +145,7 @@ def extent(kernel: tile.Kernel, parameter: str) -> int:
 
 
 def computes_right(kernel: tile.Kernel) -> bool:
-    """Whether elements of a product's right operand are found one by one, as a convolution's are."""
+    """Whether elements of a product's right operand are found one by one, as in convolutions."""
     loads = [op.b.owner for op in kernel.body.walk() if isinstance(op, tile.Dot)]
     return not all(
         isinstance(load, tile.Load) and all(isinstance(s.owner, SIMPLE) for s in load.subscripts)

@@ -15,7 +15,15 @@ from xdsl.dialects.builtin import ModuleOp, TensorType, UnknownLoc
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.numpy.runtime import RunError, as_ints, check_argument, part, run_loop, truth
+from aicc.backends.numpy.runtime import (
+    RunError,
+    Workspace,
+    as_ints,
+    check_argument,
+    part,
+    run_loop,
+    truth,
+)
 from aicc.backends.numpy.table import MAY_ALIAS, bind
 from aicc.backends.numpy.tiles import KernelRunner
 from aicc.ir import graph, tile
@@ -99,6 +107,7 @@ class _Emitter:
         launchers: Mapping[str, Launcher],
     ):
         self.launchers = launchers
+        self.workspace = ""
         self.lines: list[str] = []
         self.labels: dict[int, str] = {}
         self.globals: dict[str, Any] = {
@@ -145,8 +154,10 @@ class _Emitter:
         self.symbols = {}
         self.arguments(func, symbol_ranges(module))
         if any(tile.planned(func)):
-            self.line(1, f"arena = np.empty({self.dim(tile.arena_bytes(func))}, np.uint8)")
+            self.workspace = self.bind_global("workspace", Workspace())
+            self.line(1, f"arena = {self.workspace}.take({self.dim(tile.arena_bytes(func))})")
         self.body(block, 1, ends=self.returned)
+        self.workspace = ""
 
     def returned(self, op: Operation, depth: int) -> None:
         values = []
@@ -159,6 +170,8 @@ class _Emitter:
             copy = self.owned_outputs and (outside or root in seen)
             seen.add(root)
             values.append(f"array({self.name(v)})" if copy else self.name(v))
+        if self.workspace:
+            self.line(depth, f"{self.workspace}.give(arena)")
         self.line(depth, f"return ({', '.join(values)}{',' if values else ''})")
 
     def arguments(self, func: FuncOp, ranges: Mapping[str, tuple[int, int | None]]) -> None:

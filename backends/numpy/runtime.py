@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,6 +61,22 @@ def run_loop(
         for out, (shape, dtype) in zip(collected, scans, strict=True)
     )
     return (*carried, *stacked)
+
+
+class Workspace(threading.local):
+    """Memory for a function's arena, kept from call to call; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.kept: list[np.ndarray] = []
+
+    def take(self, size: int) -> np.ndarray:
+        """At least so many bytes, which `give` puts back."""
+        if self.kept and self.kept[-1].size >= size:
+            return self.kept.pop()
+        return np.empty(size, np.uint8)
+
+    def give(self, memory: np.ndarray) -> None:
+        self.kept = [memory]
 
 
 def part(arena: np.ndarray, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

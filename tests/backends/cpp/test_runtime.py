@@ -23,7 +23,8 @@ ONE(exp) ONE(exp2) ONE(log) ONE(tanh) ONE(erf) ONE(sin) ONE(cos)
 extern "C" int width() { return W; }
 extern "C" void product(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k,
                         int64_t arow, int64_t acol, int64_t brow, int64_t bcol, int64_t add) {
-  dot(c, (n + W - 1) / W * W, matrix<float>{a, arow, acol}, matrix<float>{b, brow, bcol}, m, n, k, add != 0);
+  dot(c, (n + W - 1) / W * W, matrix<float>{a, arow, acol}, matrix<float>{b, brow, bcol}, m, n, k,
+      add != 0);
 }
 """
 ARCHS = ("x86-64", "x86-64-v3", "x86-64-v4")
