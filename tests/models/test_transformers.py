@@ -158,16 +158,18 @@ def test_inference_without_fallback(name):
             torch.testing.assert_close(f(**x)[0], model(**x)[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("target", ["triton", "cpp"])
 @pytest.mark.parametrize("name", NAMES)
-def test_inference_through_triton(name):
-    """The kernels of the Triton target, in Triton's interpreter where there is no GPU."""
-    mend()
+def test_inference_through_kernels(name, target):
+    """The kernels of other targets: Triton's in its interpreter where there is no GPU."""
+    if target == "triton":
+        mend()
     torch._dynamo.reset()
     model, inputs = build(name)
     f = torch.compile(
         model,
         backend=torch_backend.aicc_backend,
-        options={"fallback": "error", "target": "triton"},
+        options={"fallback": "error", "target": target},
     )
     with torch.no_grad():
         x = inputs(9)

@@ -1,0 +1,107 @@
+"""Schedules for CPUs and what goes with them: packed weights, padded images, runs of places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.dialects.builtin import ModuleOp
+
+from aicc.backends.cpp.backend import CppBackend
+from aicc.backends.numpy.backend import NumpyBackend
+from aicc.ir import graph, tile
+from aicc.ir.constants import DenseAttr
+from aicc.ir.interfaces import CompileContext
+from aicc.ir.module import main_of
+from aicc.ir.types import shape_of, tensor
+from aicc.pipeline import PassManager, parse_pipeline
+from aicc.verify import sample_inputs
+from tests.backends.test_kernels import module_of
+
+NUMPY = NumpyBackend()
+CPP = CppBackend(NUMPY)
+
+
+def run_passes(module: ModuleOp, pipeline: str) -> ModuleOp:
+    context = CompileContext(evaluator=NUMPY, target=CPP.description)
+    PassManager(parse_pipeline(pipeline), context).run(module)
+    module.verify()
+    return module
+
+
+def kernels(module: ModuleOp) -> list[tile.Kernel]:
+    return [op for op in module.ops if isinstance(op, tile.Kernel)]
+
+
+def product(m: int, k: int, n: int, constant: bool = True) -> ModuleOp:
+    weight = np.random.default_rng(0).standard_normal((k, n), np.float32)
+
+    def body(b, x, *rest):
+        w = rest[0] if rest else b.constant(DenseAttr.make(weight, "w").array, "f32", "w")
+        return [b.emit(graph.Relu, b.emit(graph.MatMul, x, w))]
+
+    types = [tensor((m, k), "f32"), *([] if constant else [tensor((k, n), "f32")])]
+    return module_of(body, *types)
+
+
+SCHEDULED = "fuse,lower-to-tile,dce,schedule-cpu{threads=2}"
+
+
+@pytest.mark.parametrize("m, k, n", [(128, 768, 3072), (1, 512, 512), (100, 1440, 1000), (7, 9, 5)])
+def test_blocks_cover_the_product_and_keep_threads_busy(m, k, n):
+    (kernel,) = kernels(run_passes(product(m, k, n), SCHEDULED))
+    s = kernel.schedule
+    assert kernel.origin == "modelled for a CPU"
+    assert s["BLOCK_M"] * s["BLOCK_N"] <= 128 * 512
+    programs = -(-m // s["BLOCK_M"]) * -(-n // s["BLOCK_N"])
+    assert programs % 2 == 0 or m * n * k < 1 << 20
+
+
+@pytest.mark.parametrize("n", [64, 1000, 3072])
+def test_constant_weights_lie_in_panels(n):
+    module = product(96, 768, n)
+    inputs = sample_inputs(module)
+    want = NUMPY.run(module, inputs)
+    run_passes(module, f"{SCHEDULED},pack-weights,dce")
+    (constant,) = [op for op in main_of(module).walk() if isinstance(op, graph.Constant)]
+    assert shape_of(constant.result) == (-(-n // 64), 768, 64)
+    for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
+        np.testing.assert_allclose(run(module, inputs)[0], want[0], rtol=1e-4, atol=1e-4)
+    assert "panels<float>" in CPP.load(module).source
+
+
+def test_weights_that_are_inputs_stay():
+    module = run_passes(product(96, 768, 256, constant=False), f"{SCHEDULED},pack-weights,dce")
+    (kernel,) = kernels(module)
+    assert [a.type.shape for a in kernel.body.block.args][1] == (768, 256)  # type: ignore[union-attr]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.tuples(st.integers(3, 12), st.integers(3, 12)),
+    taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.integers(1, 2),
+    pads=st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    dilations=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    groups=st.sampled_from([1, 2]),
+    batch=st.integers(1, 2),
+)
+def test_padded_images_and_runs_change_nothing(size, taps, stride, pads, dilations, groups, batch):
+    reach = [(t - 1) * d + 1 for t, d in zip(taps, dilations, strict=True)]
+    pads = [min(p, r) for p, r in zip(pads, reach * 2, strict=True)]
+    if any(size[i] + pads[i] + pads[2 + i] < reach[i] for i in range(2)):
+        return
+
+    def body(b, x, w, bias):
+        y = b.emit(graph.Conv, x, w, bias, strides=[stride, stride], pads=pads,
+                   dilations=list(dilations), groups=groups)  # fmt: skip
+        return [b.emit(graph.Relu, y)]
+
+    types = ((batch, 4, *size), (6, 4 // groups, *taps), (6,))
+    module = module_of(body, *(tensor(t, "f32") for t in types))
+    inputs = sample_inputs(module)
+    want = NUMPY.run(module, inputs)
+    run_passes(module, "fuse,pad-images,lower-to-tile{runs=true},dce,schedule-cpu{threads=2}")
+    for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
+        np.testing.assert_allclose(run(module, inputs)[0], want[0], rtol=1e-4, atol=1e-5)
