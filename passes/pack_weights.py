@@ -93,7 +93,7 @@ class PackWeights(ModulePass):
     def rewrite(self, kernel: tile.Kernel, load: tile.Load) -> bool:
         """Have the kernel read panels; False if its blocks cut them."""
         assert isinstance(load.buffer.type, tile.BufferType)
-        depth, columns = load.buffer.type.shape
+        depth, columns = (d for d in load.buffer.type.shape if d is not None)
         row, column = axes_of(load)
         block = bind(column.block[0], kernel.schedule)
         if not isinstance(block, int) or block % self.width:

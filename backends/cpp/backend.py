@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,13 +15,17 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
-from aicc.backends.cpp.build import Builder, BuildError, compiler
+from aicc.backends.cpp.build import RUNTIME, Builder, BuildError, compiler
 from aicc.backends.cpp.kernels import kernel_source
+from aicc.backends.cpp.program import HostProgram, arrays_of
 from aicc.backends.cpp.text import Unprintable, kernel_name
 from aicc.backends.tile_targets import TO_TILES, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import TargetDescription
+from aicc.ir.module import input_names, main_of, output_names, symbol_ranges
+from aicc.ir.symbols import Dim, evaluate
+from aicc.ir.types import element_type, shape_of
 
 HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
 FOOTER = "}  // namespace aicc\n"
@@ -70,52 +76,147 @@ class CppBackend:
 
 
 class CppProgram:
-    """A module whose kernels are built; what stands between them is run by the host.
+    """A module whose kernels are built.
 
-    Kernels that C++ has no words for are run tile by tile: `interpreted` says which and why.
+    `native` is the function that launches them, where C++ runs the whole module; else the host runs
+    what stands between kernels. Kernels that C++ has no words for are run tile by tile:
+    `interpreted` says which and why.
     """
 
     def __init__(self, module: ModuleOp, host: Host, owned_outputs: bool):
         self.sources: dict[str, str] = {}
         self.interpreted: dict[str, str] = {}
+        self.ranges = symbol_ranges(module)
         kernels = [k for k in module.ops if isinstance(k, tile.Kernel)]
         for kernel in kernels:
             try:
                 self.sources[kernel.sym_name] = kernel_source(kernel)
             except Unprintable as e:
                 self.interpreted[kernel.sym_name] = str(e)
-        self.source = "\n".join([HEADER, *self.sources.values(), FOOTER])
+        self.native: HostProgram | None = None
+        with suppress(Unprintable):
+            self.native = HostProgram(module, self.sources)
+        parts = [*self.sources.values(), *([self.native.source] if self.native else [])]
+        self.source = "\n".join([HEADER, *parts, FOOTER])
         self.source_name = "kernels.cpp"
         self.launchers: dict[str, Launch] = {}
+        self.entry: Entry | None = None
         if self.sources:
             library = ctypes.CDLL(str(self.build()))
             for kernel in kernels:
                 if kernel.sym_name in self.sources:
                     function = getattr(library, kernel_name(kernel.sym_name))
                     self.launchers[kernel.sym_name] = launcher(kernel, function)
+            if self.native is not None:
+                self.entry = Entry(self.native, library, self.ranges)
         self._load = lambda: host.load(module, owned_outputs, self.launchers)
-        self.bind()
-        self.input_names: list[str] = self._host.input_names
-        self.output_names: list[str] = self._host.output_names
-        self.constants: Mapping[str, DenseAttr] = self._host.constants
+        func = main_of(module)
+        self.input_names, self.output_names = input_names(func), output_names(func)
+        self._host: Any = None
+        self.constants: Mapping[str, DenseAttr] = self.native.constants if self.native else {}
 
     def bind(self) -> None:
         """Have the host call what `launchers` holds now."""
-        self._host = self._load()
+        self.entry, self._host = None, self._load()
 
     def build(self, arch: str = "native") -> Path:
-        """The library of all kernels. One whose text is that of another is compiled once."""
+        """The library of all kernels and of the function that launches them."""
         units = {}
         for name, text in self.sources.items():
             units[name] = f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
-        return Builder(arch).library(units)
+        if self.native is not None:
+            units["model"] = f"{self.native.unit()}\nextern {self.native.table()}"
+        return Builder(arch).library(units, model=self.native is not None)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        if self.entry is not None:
+            results = self.entry(inputs)
+            if results is not None:
+                return results
+        if self._host is None:
+            self._host = self._load()
         return self._host(*inputs)
 
     def files(self, archs: Sequence[str]) -> dict[str, bytes]:
-        """The kernels' library for each instruction set."""
-        return {f"kernels.{a}.so": self.build(a).read_bytes() for a in archs}
+        """The runtime, a C header with an example, and libraries for instruction sets."""
+        files = {p.name: p.read_bytes() for p in RUNTIME.iterdir() if p.is_file()}
+        if self.native is not None:
+            sizes = {s: max(self.ranges.get(s, (1, None))[0], 1) for s in self.native.sizes}
+            files["model.h"] = self.native.header().encode()
+            files["weights.cpp"] = f"extern {self.native.table()}".encode()
+            files["main.c"] = self.native.example(sizes).encode()
+        else:
+            del files["model.cpp"]
+        for arch in archs:
+            files[f"kernels.{arch}.so"] = self.build(arch).read_bytes()
+        return files
+
+
+WORKSPACES = 4
+"""For how many sets of sizes a thread keeps an arena."""
+
+
+class Entry:
+    """Calls a model's own function on arrays."""
+
+    def __init__(self, program: HostProgram, library: Any, ranges: Mapping[str, Any]):
+        self.program, self.ranges = program, ranges
+        self.run = library.model_run
+        self.run.restype = None
+        self.arena_bytes = library.model_arena
+        self.arena_bytes.restype = ctypes.c_int64
+        self.arrays = arrays_of(program.constants)
+        self.weights = pointers_to(self.arrays)
+        args = program.func.args
+        self.dtypes = [element_type(a).np for a in args]
+        self.shapes = [shape_of(a) for a in args]
+        self.results = [(shape_of(v), element_type(v).np) for v in program.outputs]
+        self.kept = threading.local()
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """The outputs; None where an argument doesn't fit, which others say better."""
+        if len(inputs) != len(self.shapes):
+            return None
+        sizes: dict[str, int] = {}
+        for name, (i, axis) in zip(self.program.sizes, self.program.sources, strict=True):
+            if np.ndim(inputs[i]) <= axis:
+                return None
+            sizes[name] = inputs[i].shape[axis]
+        for x, dtype, shape in zip(inputs, self.dtypes, self.shapes, strict=True):
+            if x.dtype != dtype or x.shape != tuple(self.dim(d, sizes) for d in shape):
+                return None
+        for name, (low, high) in self.ranges.items():
+            if name in sizes and not low <= sizes[name] <= (high or sizes[name]):
+                return None
+        given = [np.ascontiguousarray(x) for x in inputs]
+        outputs = [
+            np.empty(tuple(self.dim(d, sizes) for d in shape), dtype)
+            for shape, dtype in self.results
+        ]
+        key = tuple(sizes.values())
+        numbers = (ctypes.c_int64 * max(len(key), 1))(*key)
+        arena = self.arena(key, numbers)
+        at = ctypes.c_void_p(arena.__array_interface__["data"][0])
+        self.run(self.weights, pointers_to(given), pointers_to(outputs), at, numbers)
+        return outputs
+
+    @staticmethod
+    def dim(d: Dim | None, sizes: Mapping[str, int]) -> int:
+        return d if isinstance(d, int) else -1 if d is None else evaluate(d, sizes)
+
+    def arena(self, key: tuple[int, ...], numbers: Any) -> np.ndarray:
+        kept = self.kept.__dict__.setdefault("arenas", {})
+        if key not in kept:
+            if len(kept) >= WORKSPACES:
+                del kept[next(iter(kept))]
+            kept[key] = np.empty(self.arena_bytes(numbers) + 1, np.uint8)
+        return kept[key]
+
+
+def pointers_to(arrays: Sequence[np.ndarray]) -> Any:
+    return (ctypes.c_void_p * (len(arrays) or 1))(
+        *[a.__array_interface__["data"][0] for a in arrays]
+    )
 
 
 Launch = Callable[

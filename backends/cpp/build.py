@@ -103,17 +103,21 @@ class Builder:
 
     # ------------------------------------------------------------------ building
 
-    def library(self, sources: Mapping[str, str]) -> Path:
-        """A shared library of sources by name. Raises BuildError."""
-        path = self.folder / f"{self.key(*sources, *sources.values())}.so"
+    def library(self, sources: Mapping[str, str], model: bool = False) -> Path:
+        """A shared library of sources by name, with the C interface of a `model`.
+
+        Raises BuildError.
+        """
+        path = self.folder / f"{self.key(*sources, *sources.values(), str(model))}.so"
         if path.is_file():
             return path
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            runtime = pool.submit(self.runtime_object)
+            names = ["dot.cpp", *(["model.cpp"] if model else [])]
+            runtime = [pool.submit(self.runtime_object, n) for n in names]
             headers = self.headers()
             objects = [pool.submit(self.object, s, headers) for s in sources.values()]
-            paths = [runtime.result(), *(o.result() for o in objects)]
+            paths = [o.result() for o in (*runtime, *objects)]
         self.made(path, lambda goal: self.run([*map(str, paths), "-shared", "-o", str(goal)]))
         return path
 
@@ -131,11 +135,11 @@ class Builder:
         self.made(path, make)
         return path
 
-    def runtime_object(self) -> Path:
-        """Products of tiles, compiled."""
-        path = self.folder / f"{self.key('runtime')}.o"
+    def runtime_object(self, name: str) -> Path:
+        """A source of the runtime, compiled."""
+        path = self.folder / f"{self.key('runtime', name)}.o"
         if not path.is_file():
-            source = str(RUNTIME / "dot.cpp")
+            source = str(RUNTIME / name)
             self.made(path, lambda goal: self.run(["-c", source, "-o", str(goal)]))
         return path
 

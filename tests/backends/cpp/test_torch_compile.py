@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from aicc.torch_backend import aicc_backend
 
-OPTIONS = {"target": "cpp", "fallback": "error"}
+OPTIONS: dict[str, Any] = {"target": "cpp", "fallback": "error"}
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +19,7 @@ def fresh():
     torch.manual_seed(0)
 
 
-def compiled(model, **options):
+def compiled(model: Any, **options: Any) -> Any:
     return torch.compile(model, backend=aicc_backend, options=OPTIONS, **options)
 
 

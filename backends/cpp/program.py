@@ -1,0 +1,294 @@
+"""Prints the function that launches a module's kernels, and what a C program needs to call it.
+
+`model_run` takes weights, inputs and outputs as pointers, an arena for what lives between kernels,
+and the sizes that the inputs' shapes leave open. A module with anything beside launches, constants
+and reshapes has none: Python runs what stands between its kernels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Block, Operation, SSAValue
+
+from aicc.backends.cpp.spellings import TYPES
+from aicc.backends.cpp.text import Unprintable, cpp_name, dim_text, kernel_name
+from aicc.ir import graph, tile
+from aicc.ir.constants import DenseAttr
+from aicc.ir.module import bound_symbols, functions, input_names, main_of, output_names, return_of
+from aicc.ir.symbols import Dim
+from aicc.ir.types import bytes_of, element_type, format_dims, shape_of
+
+C_TYPES = {**TYPES, "ui8": "uint8_t", "ui16": "uint16_t", "ui32": "uint32_t", "ui64": "uint64_t"}
+C_TYPES |= {"f16": "uint16_t", "bf16": "uint16_t"}
+"""Element types of inputs and outputs in C; 16-bit floats are their bits."""
+
+
+class HostProgram:
+    """The printed function, and the order of what it takes.
+
+    Raises Unprintable where Python must run something.
+    """
+
+    def __init__(self, module: ModuleOp, printed: Collection[str]):
+        self.func = main_of(module)
+        if len(functions(module)) > 1:
+            raise Unprintable("calls of other functions")
+        bound = bound_symbols(self.func)
+        if any(axis is None for _, axis in bound.values()):
+            raise Unprintable("sizes that are inputs")
+        self.sizes = list(bound)
+        self.sources = [(i, axis) for i, axis in bound.values() if axis is not None]
+        self.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
+        if missing := self.kernels.keys() - set(printed):
+            raise Unprintable(f"the kernel {min(missing)}")
+        self.outputs = list(return_of(self.func).operands)
+        self.constants: dict[str, DenseAttr] = {}
+        self.places: dict[SSAValue, str] = {}
+        self.results = self.result_buffers()
+        self.lines: list[str] = []
+        self.arena = tile.arena_bytes(self.func)
+        for i, arg in enumerate(self.func.args):
+            self.places[arg] = f"inputs[{i}]"
+        for op in self.func.body.block.ops:
+            self.op(op)
+        self.copies()
+        self.source = self.text()
+
+    # ------------------------------------------------------------------ where values lie
+
+    def result_buffers(self) -> dict[SSAValue, int]:
+        """Buffers outside the arena, by the output that each is."""
+        found: dict[SSAValue, int] = {}
+        for i, value in enumerate(self.outputs):
+            root = root_of(value)
+            if isinstance(root.owner, tile.Launch):
+                found.setdefault(root, i)
+        return found
+
+    def op(self, op: Operation) -> None:
+        if isinstance(op, graph.Constant):
+            self.constant(op)
+        elif isinstance(op, tile.Launch):
+            self.launch(op)
+        elif isinstance(op, graph.Reshape) and op.dyn_shape is None:
+            self.places[op.result] = self.places[op.input]
+        elif not isinstance(op, (tile.Alloc, ReturnOp)):
+            raise Unprintable(op.name)
+
+    def constant(self, op: graph.Constant) -> None:
+        key = hint = op.value.resource or op.result.name_hint or "constant"
+        i = 1
+        while key in self.constants and self.constants[key] is not op.value:
+            key, i = f"{hint}_{i}", i + 1
+        self.constants.setdefault(key, op.value)
+        self.places[op.result] = f"weights[{list(self.constants).index(key)}]"
+
+    def launch(self, op: tile.Launch) -> None:
+        kernel = self.kernels[op.kernel]
+        buffers = op.buffers
+        if len(buffers) != len(op.outputs):
+            raise Unprintable("launches without buffers")
+        for out, buffer in zip(op.outputs, buffers, strict=True):
+            alloc = buffer.owner
+            assert isinstance(alloc, tile.Alloc)
+            if alloc.offset:
+                self.places[out] = f"arena + {self.dim(alloc.offset[0])}"
+            elif out in self.results:
+                self.places[out] = f"outputs[{self.results[out]}]"
+            else:
+                raise Unprintable("a buffer of its own that is no output")
+        at = [*(self.places[v] for v in op.inputs), *(self.places[v] for v in op.outputs)]
+        sizes = ", ".join(cpp_name(s) for s in kernel.sizes) or "0"
+        if not set(kernel.sizes) <= set(self.sizes):
+            raise Unprintable("a size that isn't known before it runs")
+        name = kernel_name(kernel.sym_name)
+        where = re.findall(r'"([^"\\]*)"', str(op.location))
+        self.lines.append(f"  // {': '.join(where) or kernel.sym_name}")
+        self.lines.append("  {")
+        self.lines.append(f"    void* const buffers[] = {{{', '.join(at)}}};")
+        self.lines.append(f"    const int64_t own[] = {{{sizes}}};")
+        self.lines.append(f"    {name}(buffers, own);")
+        self.lines.append("  }")
+
+    def copies(self) -> None:
+        """Outputs that aren't written where they are asked for: inputs, constants, and others."""
+        for i, value in enumerate(self.outputs):
+            place = self.places[value]
+            if place != f"outputs[{i}]":
+                size = bytes_of(value)
+                assert size is not None
+                self.lines.append(f"  std::memcpy(outputs[{i}], {place}, {self.dim(size)});")
+
+    def dim(self, d: Dim) -> str:
+        if not isinstance(d, int) and not d.symbols() <= set(self.sizes):
+            raise Unprintable("a size that isn't known before it runs")
+        return dim_text(d)
+
+    # ------------------------------------------------------------------ text
+
+    def text(self) -> str:
+        """The functions `model_arena` and `model_run`."""
+        names = [f"  const int64_t {cpp_name(s)} = sizes[{i}];" for i, s in enumerate(self.sizes)]
+        used = "  (void)weights, (void)inputs, (void)outputs, (void)arena, (void)sizes;"
+        return "\n".join(
+            [
+                "// Bytes that what lives between kernels takes.",
+                'extern "C" int64_t model_arena(const int64_t* sizes) {',
+                *names,
+                "  (void)sizes;",
+                f"  return {self.dim(self.arena)};",
+                "}",
+                "",
+                'extern "C" void model_run(void* const* weights, void* const* inputs,',
+                "                          void* const* outputs, char* arena,",
+                "                          const int64_t* sizes) {",
+                *names,
+                used,
+                *self.lines,
+                "}",
+                "",
+            ]
+        )
+
+    def prototypes(self) -> str:
+        """Declarations of the kernels, for a source of its own."""
+        return "".join(
+            f'extern "C" void {kernel_name(k)}(void* const*, const int64_t*);\n'
+            for k in self.kernels
+        )
+
+    def unit(self) -> str:
+        """The function as a source of its own."""
+        return f"{UNIT_HEAD}{self.prototypes()}\n{self.source}"
+
+    def table(self) -> str:
+        """Names of the weights in their order, for the loader."""
+        rows = "".join(f'    "{escaped(n)}",\n' for n in self.constants)
+        return f"const char* const model_weights[] = {{\n{rows}    nullptr}};\n"
+
+    def header(self) -> str:
+        """The C header of the model."""
+        return HEADER.format(signature="\n".join(f"// {line}" for line in self.signature()))
+
+    def signature(self) -> list[str]:
+        lines = ["Inputs, row-major:"]
+        func = self.func
+        for i, (name, arg) in enumerate(zip(input_names(func), func.args, strict=True)):
+            lines.append(f"  {i}: {name}, {described(arg)}")
+        lines.append("Outputs:")
+        for i, (name, v) in enumerate(zip(output_names(func), self.outputs, strict=True)):
+            lines.append(f"  {i}: {name}, {described(v)}")
+        if self.sizes:
+            lines.append(f"Sizes, in this order: {', '.join(self.sizes)}")
+        return lines
+
+    def example(self, sizes: Mapping[str, int]) -> str:
+        """A C program that runs the model on zeros, for the given sizes."""
+        rows: list[str] = []
+
+        def buffers(kind: str, values: Sequence[SSAValue]) -> None:
+            names = []
+            for i, v in enumerate(values):
+                size = bytes_of(v)
+                assert size is not None
+                rows.append(f"  void* {kind}{i} = calloc({dim_text(size)} + 1, 1);")
+                names.append(f"{kind}{i}")
+            rows.append(f"  void* {kind}s[] = {{{', '.join([*names, 'NULL'])}}};")
+
+        rows += [f"  const int64_t {cpp_name(s)} = {sizes[s]};" for s in self.sizes]
+        rows.append(
+            f"  const int64_t sizes[] = {{{', '.join([*map(cpp_name, self.sizes), '0'])}}};"
+        )
+        buffers("input", list(self.func.args))
+        buffers("output", self.outputs)
+        shown = next((i for i, v in enumerate(self.outputs) if element_type(v).name == "f32"), None)
+        if shown is not None:
+            rows.append(f"  const float first = ((const float*)output{shown})[0];")
+        body = "\n".join(rows[: len(rows) - (shown is not None)])
+        after = f'{rows[-1]}\n  printf("%g\\n", first);' if shown is not None else '  puts("done");'
+        return EXAMPLE.format(body=body, after=after)
+
+
+UNIT_HEAD = """\
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+static inline int64_t floordiv(int64_t x, int64_t y) {
+  return y == 0 ? 0 : x / y - (x % y != 0 && (x < 0) != (y < 0));
+}
+static inline int64_t mod(int64_t x, int64_t y) { return y == 0 ? 0 : x - floordiv(x, y) * y; }
+"""
+
+HEADER = """\
+// A compiled model. Link with the kernels' library or its sources; needs no Python.
+{signature}
+#pragma once
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+typedef struct model model;
+
+// Read the weights from model.safetensors; NULL where that fails.
+model* model_open(const char* weights);
+
+// Run the model; 0, or -1 without memory. One model may be called by several threads at once.
+int model_call(const model* m, void* const* inputs, void* const* outputs, const int64_t* sizes);
+
+void model_close(model* m);
+
+#ifdef __cplusplus
+}}
+#endif
+"""
+
+EXAMPLE = """\
+// Runs the model once on zeros: cc main.c kernels.native.so -Wl,-rpath,. -o model
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "model.h"
+
+int main(int argc, char** argv) {{
+  model* m = model_open(argc > 1 ? argv[1] : "model.safetensors");
+  if (!m) {{
+    fprintf(stderr, "can't read the weights\\n");
+    return 1;
+  }}
+{body}
+  if (model_call(m, inputs, outputs, sizes)) return 1;
+{after}
+  model_close(m);
+  return 0;
+}}
+"""
+
+
+def described(value: SSAValue) -> str:
+    dtype = element_type(value)
+    return f"{C_TYPES.get(dtype.name, dtype.name)}[{format_dims(shape_of(value))}]"
+
+
+def root_of(value: SSAValue) -> SSAValue:
+    """The value that a reshape is of."""
+    while not isinstance(value.owner, Block) and isinstance(value.owner, graph.Reshape):
+        value = value.owner.input
+    return value
+
+
+def escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def arrays_of(constants: Mapping[str, DenseAttr]) -> list[np.ndarray]:
+    """The constants' arrays, contiguous, in order."""
+    return [np.ascontiguousarray(c.array) for c in constants.values()]
