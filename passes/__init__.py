@@ -20,6 +20,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dce": _pass("dce", "DeadCodeElimination"),
     "decompose": _pass("decompose", "Decompose"),
     "fuse": _pass("fuse", "Fuse"),
+    "gather-log-softmax": _pass("gather_log_softmax", "GatherLogSoftmax"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
     "merge-matmuls": _pass("merge_matmuls", "MergeMatMuls"),
     "pad-images": _pass("pad_images", "PadImages"),
