@@ -31,6 +31,9 @@ MOST_SUMS = 128 * 512
 """Sums of a product that one program keeps."""
 
 
+NEAR_SUMS = 32 * 256
+"""Sums that stay in the first cache."""
+
 MOST_COMPUTED = 128 * 512
 """Elements of a product's right operand that are computed at a time."""
 
@@ -105,8 +108,9 @@ def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
     busy = rows * columns * k / 32 / (0.6 + 0.4 * wide)
     busy = max(busy, columns * k / 6)  # the right operand comes from memory
     packing = (columns * k / 8 if m > 2 * ROW_STEP else 0) + m * k / 64
-    kept = -(-k // block_k) * rows * columns / 4
-    return dots * (busy + packing + kept) + m * n / 4 + 2000
+    near = rows * columns <= NEAR_SUMS
+    kept = -(-k // block_k) * rows * columns / (8 if near else 4)
+    return dots * (busy + packing + kept) + m * n / (8 if near else 4) + 2000
 
 
 def up(value: int, step: int) -> int:

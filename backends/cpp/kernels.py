@@ -66,6 +66,7 @@ class KernelPrinter:
         self.arrays: dict[SSAValue, Array] = {}
         self.buffers: dict[SSAValue, str] = {}
         self.row_lists: dict[tile.Load, str] = {}
+        self.fresh_sums: dict[tile.Dot, str] = {}
         self.counts: dict[tuple, str] = {}
         self.sizes = kernel.sizes
         self.taken = {*RESERVED, *map(cpp_name, self.sizes), *kernel.schedule}
@@ -337,18 +338,24 @@ class KernelPrinter:
         a, b = self.matrix(op.a), self.matrix(op.b)
         sizes = [self.extent(op.a, 0), self.extent(op.b, 1), self.extent(op.b, 0)]
         row = acc.pitches[0] or acc.size
-        self.line(
-            f"dot({acc.name}, {row}, {a}, {b}, {', '.join(sizes)}, {'true' if add else 'false'});"
-        )
+        adds = self.fresh_sums.get(op, "true") if add else "false"
+        self.line(f"dot({acc.name}, {row}, {a}, {b}, {', '.join(sizes)}, {adds});")
 
     def loop(self, op: scf.ForOp) -> None:
         block = op.body.block
         counter, *carried = block.args
+        starts: list[tuple[tile.Dot, str]] = []
         for arg, value, result in zip(carried, op.iter_args, op.results, strict=True):
             if self.stages.is_tile(arg):
                 array = self.new_array(arg, result.name_hint or arg.name_hint or "carried")
                 self.arrays[arg] = self.arrays[result] = array
-                if isinstance(value.owner, tile.Full):
+                low, high = self.scalar(op.lb), self.scalar(op.ub)
+                if (first := self.first_sum(op, arg, value)) is not None:
+                    starts.append((first, low))
+                    if not (low.isdigit() and high.isdigit() and int(low) < int(high)):
+                        fill = f"std::fill_n({array.name}, {array.size}, 0);"
+                        self.line(f"if ({high} <= {low}) {fill}")
+                elif isinstance(value.owner, tile.Full):
                     fill = number(value.owner.value, tile_element(value.type))
                     self.line(f"std::fill_n({array.name}, {array.size}, {fill});")
                 else:
@@ -363,6 +370,7 @@ class KernelPrinter:
         low, high, step = (self.scalar(v) for v in (op.lb, op.ub, op.step))
         index = self.fresh(counter.name_hint or "start")
         self.scalars[counter] = index
+        self.fresh_sums.update({dot: f"{index} > {low}" for dot, low in starts})
         self.line(f"for (int64_t {index} = {low}; {index} < {high}; {index} += {step}) {{")
         self.depth += 1
         counts, known = dict(self.counts), dict(self.scalars)
@@ -373,6 +381,17 @@ class KernelPrinter:
         self.counts, self.scalars = counts, known
         self.depth -= 1
         self.line("}")
+
+    def first_sum(self, loop: scf.ForOp, arg: SSAValue, start: SSAValue) -> tile.Dot | None:
+        """The dot that a carried tile of zeros is only added to: it can begin without them."""
+        uses = list(arg.uses)
+        if not self.stages.is_zero(start) or len(uses) != 1:
+            return None
+        dot = uses[0].operation
+        taken = isinstance(dot, tile.Dot) and self.stages.inplace.get(dot.result) is arg
+        return (
+            dot if taken and isinstance(dot, tile.Dot) and dot.parent is loop.body.block else None
+        )
 
     def carry(self, carried: Sequence[SSAValue], values: Sequence[SSAValue]) -> None:
         """What the next round of a loop begins with."""

@@ -52,6 +52,9 @@ class Value:
 
 TRUE = Value("true")
 
+LOOPS = ("i", "h", "g", "f", "e")
+"""Counters of loops around vectors; `j` counts those. Nests lie side by side: all may use them."""
+
 
 class NestPrinter:
     """Writes one nest into a kernel."""
@@ -78,12 +81,11 @@ class NestPrinter:
         self.before: list[list[str]] = [[] for _ in range(self.inner + 1)]
         self.after: list[list[str]] = [[] for _ in range(self.inner + 1)]
         self.last: list[str] = []
-        names = {0: "i", 1: "h", 2: "g"}
+        names = dict(enumerate(LOOPS))
         steps = sum(step_cost(op) for op, _ in self.below())
         self.unroll = 4 if steps <= 8 else 2
-        self.index = {d: kernel.fresh(names.get(n, "i")) for n, d in enumerate(self.loops)}
-        self.counter = kernel.fresh("j") if self.vector is not None else ""
-        self.start = kernel.fresh("first_j") if self.segment is not None else ""
+        self.index = {d: names[n] for n, d in enumerate(self.loops)}
+        self.counter, self.start = "j", "first_j"
 
     # ------------------------------------------------------------------ shape of the nest
 
@@ -807,6 +809,8 @@ def index_text(name: str, x: str, y: str) -> str:
         return plus(x, bracketed(y))
     if name == "arith.muli" and "0" in (x, y):
         return "0"
+    if name == "arith.muli" and "1" in (x, y):
+        return x if y == "1" else y
     if name in INDEX_INFIX:
         sign = INDEX_INFIX[name]
         if sign in "/%" and not (y.isdigit() and y != "0"):

@@ -86,6 +86,7 @@ RESERVED = KEYWORDS | {
     *("convert", "gather", "scatter", "sweep", "dot", "matrix", "best", "iota", "each", "W"),
     *("load_where", "store_where", "load_strided", "store_strided", "floordiv", "mod", "lanes"),
     *("buffers", "sizes", "program", "f16", "bf16", "main", "lowest", "highest", "run_programs"),
+    *("i", "h", "g", "f", "e", "j", "first_j"),
     *("accumulators", "a", "b", "u", "length", "sweep_unrolled", "extreme"),
     *(s.template.split("(")[0] for s in SPELLINGS.values() if "(" in s.template),
 }
