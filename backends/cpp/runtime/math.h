@@ -181,14 +181,34 @@ AICC_INLINE T minimum(T x, T y) {
   else
     return x < y ? x : y;
 }
+// The greater and the lesser of floats; y where either is NaN.
+AICC_INLINE vec<float> greater(vec<float> x, vec<float> y) {
+#if defined(AICC_AVX512)
+  x.part[0] = (vec<float>::native)_mm512_max_ps((__m512)x.part[0], (__m512)y.part[0]);
+  return x;
+#else
+  return select(x > y, x, y);
+#endif
+}
+AICC_INLINE vec<float> lesser(vec<float> x, vec<float> y) {
+#if defined(AICC_AVX512)
+  x.part[0] = (vec<float>::native)_mm512_min_ps((__m512)x.part[0], (__m512)y.part[0]);
+  return x;
+#else
+  return select(x < y, x, y);
+#endif
+}
+
 template <class T>
 AICC_INLINE vec<T> maximum(vec<T> x, vec<T> y) {
+  if constexpr (std::is_same<T, float>::value) return select(x != x, x, greater(x, y));
   vec<T> z = select(x > y, x, y);
   if constexpr (std::is_floating_point<T>::value) z = select(x != x, x, z);
   return z;
 }
 template <class T>
 AICC_INLINE vec<T> minimum(vec<T> x, vec<T> y) {
+  if constexpr (std::is_same<T, float>::value) return select(x != x, x, lesser(x, y));
   vec<T> z = select(x < y, x, y);
   if constexpr (std::is_floating_point<T>::value) z = select(x != x, x, z);
   return z;
@@ -332,17 +352,19 @@ AICC_INLINE vec<T> shift_right(vec<T> x, vec<T> by) {
 
 // ------------------------------------------------------------------ elementary functions
 
-// x * 2^n for whole n from -300 to 300.
+// x * 2^n for whole n from -300 to 300; NaN for NaN.
 AICC_INLINE vec<float> scaled(vec<float> x, vec<float> n) {
 #if defined(AICC_AVX512)
   x.part[0] = (vec<float>::native)_mm512_scalef_ps((__m512)x.part[0], (__m512)n.part[0]);
   return x;
 #else
+  const mask known = n == n;
   vec<int32_t> whole, half;
-  for (int i = 0; i < W; ++i) whole.set(i, int32_t(n.lane(i)));
+  vec<float> safe = select(known, n, 0.0f);
+  for (int i = 0; i < W; ++i) whole.set(i, int32_t(safe.lane(i)));
   half = whole >> 1;
   vec<float> low = bitcast<float>((half + 127) << 23);
-  return x * low * bitcast<float>((whole - half + 127) << 23);
+  return select(known, x * low * bitcast<float>((whole - half + 127) << 23), n);
 #endif
 }
 
@@ -357,21 +379,17 @@ AICC_INLINE vec<float> exp_near(vec<float> r) {
 }
 
 AICC_INLINE vec<float> exp(vec<float> x) {
-  x = select(x < -104.0f, vec<float>(-104.0f), x);
-  x = select(x > 89.0f, vec<float>(89.0f), x);
+  x = lesser(vec<float>(89.0f), greater(vec<float>(-104.0f), x));  // NaN stays
   vec<float> n = round_even(x * 1.44269504f);
   vec<float> r = x - n * 0.693145752f;  // ln(2) in two parts, the first of 16 bits
   r = r - n * 1.42860677e-6f;
-  vec<float> y = scaled(exp_near(r), select(n == n, n, 0.0f));
-  return select(n == n, y, x);
+  return scaled(exp_near(r), n);
 }
 
 AICC_INLINE vec<float> exp2(vec<float> x) {
-  x = select(x < -150.0f, vec<float>(-150.0f), x);
-  x = select(x > 128.0f, vec<float>(128.0f), x);
+  x = lesser(vec<float>(128.0f), greater(vec<float>(-150.0f), x));
   vec<float> n = round_even(x);
-  vec<float> y = scaled(exp_near((x - n) * 0.693147181f), select(n == n, n, 0.0f));
-  return select(n == n, y, x);
+  return scaled(exp_near((x - n) * 0.693147181f), n);
 }
 
 AICC_INLINE vec<float> log(vec<float> x) {
