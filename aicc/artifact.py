@@ -4,6 +4,9 @@ manifest.json       target, signature, versions, SHA-256 of every other file
 model.mlir          the final IR
 model.safetensors   large constants
 program.py          the code that the NumPy target runs, to read
+kernels.cpp         the kernels of the C++ target and the function that launches them; beside it
+                    the runtime's sources, model.h, and main.c, which runs the model without Python
+kernels.ARCH.so     those, built for an instruction set
 kernels.py          the kernels of the Triton target, which run without aicc
 tuning.json         each kernel's schedule, and what chose it (Triton target)
 *.cubin, *.hsaco    kernels compiled for chips, each with a .json of what a launch needs

@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import harness
@@ -226,18 +226,33 @@ def stream_bandwidth() -> float:
     return 2 * a.nbytes / sorted(times)[len(times) // 2]
 
 
-def cases(wanted: list[str], autotune: bool) -> Iterator[tuple[str, dict, dict, float]]:
-    for name, (f, inputs, moved) in kernels().items():
-        if not wanted or name in wanted or "kernels" in wanted:
-            torch._dynamo.reset()
-            yield name, *torch_systems(Function(f), inputs, False, autotune, name), moved
-    for name, make in wholes().items():
-        if not wanted or name in wanted or "models" in wanted:
-            torch._dynamo.reset()
-            yield name, *torch_systems(*make(), True, autotune, name), 0.0
-    for name in models.light_names():
-        if not wanted or name in wanted or "light" in wanted:
-            yield name, light_systems(name), {}, 0.0
+def cases(wanted: list[str], autotune: bool) -> Iterator[tuple[str, str, dict, dict, float]]:
+    """Group, name, what runs it, compile times, and bytes to move."""
+
+    def chosen(group: str, names: Iterable[str]) -> Iterator[str]:
+        for name in names:
+            if not wanted or name in wanted or group in wanted:
+                torch._dynamo.reset()
+                yield name
+
+    for name in chosen("kernels", kernels()):
+        f, inputs, moved = kernels()[name]
+        found, compiling = torch_systems(Function(f), inputs, False, autotune, name)
+        yield "kernels", name, found, compiling, moved
+    for name in chosen("models", wholes()):
+        found, compiling = torch_systems(*wholes()[name](), True, autotune, name)
+        yield "models", name, found, compiling, 0.0
+    for name in chosen("light", models.light_names()):
+        yield "light", name, light_systems(name), {}, 0.0
+
+
+def means_of(results: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Geometric means of the time of each system over aicc's."""
+    ratios: dict[str, list[float]] = {}
+    for r in results:
+        for system, ratio in r["time_over_aicc"].items():
+            ratios.setdefault(system, []).append(ratio)
+    return {s: math.exp(sum(map(math.log, r)) / len(r)) for s, r in ratios.items()}
 
 
 def main() -> None:
@@ -252,8 +267,8 @@ def main() -> None:
     torch.set_grad_enabled(False)
     bandwidth = stream_bandwidth()
     print(f"copy: {bandwidth / 1e9:.1f} GB/s")
-    results: dict[str, Any] = {}
-    for name, found, compiling, moved in cases(args.cases, args.autotune):
+    groups: dict[str, dict[str, Any]] = {}
+    for group, name, found, compiling, moved in cases(args.cases, args.autotune):
         want = first(found["onnxruntime" if "eager" not in found else "eager"]())
         np.testing.assert_allclose(
             first(found["aicc"]()), want, rtol=1e-3, atol=2e-4 * np.abs(want).max()
@@ -261,22 +276,18 @@ def main() -> None:
         times = harness.interleaved(found, args.runs, warm_up=3, settle=True)
         ours = times["aicc"].median
         ratios = {s: t.median / ours for s, t in times.items() if s != "aicc"}
-        results[name] = {"seconds": times, "time_over_aicc": ratios, "compile_seconds": compiling}
+        row = {"seconds": times, "time_over_aicc": ratios, "compile_seconds": compiling}
         if moved:
-            results[name]["bytes_per_second"] = moved / ours
-            results[name]["of_copy_bandwidth"] = moved / ours / bandwidth
+            row["of_copy_bandwidth"] = moved / ours / bandwidth
+        groups.setdefault(group, {})[name] = row
         others = "  ".join(f"{s} {r:.2f}×" for s, r in ratios.items())
         print(f"{name:20s} aicc {harness.ms(ours):>10s}   {others}", flush=True)
-    means: dict[str, float] = {}
-    for system in ("eager", "inductor", "inductor max-autotune", "onnxruntime"):
-        found = [r["time_over_aicc"][system] for r in results.values()
-                 if system in r["time_over_aicc"]]  # fmt: skip
-        if found:
-            means[system] = math.exp(sum(map(math.log, found)) / len(found))
-    print("geometric means of time ÷ aicc's:", {s: round(m, 3) for s, m in means.items()})
-    if not args.cases:
-        harness.write("cpu", latency={"copy_bandwidth": bandwidth, "cases": results,
-                                      "time_over_aicc": means})  # fmt: skip
+    every = means_of(r for rows in groups.values() for r in rows.values())
+    print("geometric means of time ÷ aicc's:", {s: round(m, 3) for s, m in every.items()})
+    for group, rows in groups.items():
+        if not args.cases or group in args.cases:
+            found = {"copy_bandwidth": bandwidth, "cases": rows}
+            harness.write("cpu", **{group: {**found, "time_over_aicc": means_of(rows.values())}})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.cpp.nests import NestPrinter, Value, index_text, op_text
+from aicc.backends.cpp.expressions import Value, index_text, op_text
+from aicc.backends.cpp.nests import NestPrinter
 from aicc.backends.cpp.stages import PANEL, Nest, Stages, is_column
 from aicc.backends.cpp.text import (
     INDENT,
@@ -218,7 +219,7 @@ class KernelPrinter:
         element = tile_element(op.results[0].type)
         if isinstance(element, IndexType) and len(operands) == 2:
             return index_text(op.name, *(v.text for v in operands))
-        return op_text(None, op, operands, sources, element, False)  # type: ignore[arg-type]
+        return op_text(op, operands, sources, element, False)
 
     def scalar_load(self, op: tile.Load) -> None:
         terms = [dim_text(bind(op.offset[0], self.schedule))]

@@ -48,9 +48,6 @@ COSTS = {
 }
 """Steps an element that an op takes; others of `arith` and `tile` take one, of `math` 16."""
 
-FREE = ("tile.axis", "tile.in_bounds", "tile.full", "tile.size", "tile.program_id")
-"""Ops without memory or tiles of their own: they are written wherever they are used."""
-
 
 def step_cost(op: Operation) -> int:
     return COSTS.get(op.name, 16 if op.name.startswith("math.") else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,13 @@ def test_wrong_inputs_are_named(model):
         compiled(torch.zeros(5, 63))
     with pytest.raises(InputError, match="dtype"):
         compiled(torch.zeros(5, 64, dtype=torch.float64))
+
+
+def test_several_threads_at_once(model):
+    compiled = aicc.compile(model, (torch.zeros(5, 64),), target="cpp")
+    inputs = [torch.randn(5, 64) for _ in range(64)]
+    with torch.no_grad():
+        want = [model(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for got, right in zip(pool.map(compiled, inputs), want, strict=True):
+            torch.testing.assert_close(got, right, rtol=1e-4, atol=1e-5)
