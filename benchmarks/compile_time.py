@@ -219,6 +219,7 @@ def whole_models(runs: int) -> dict[str, Any]:
                             system,
                             env={
                                 "TORCHINDUCTOR_CACHE_DIR": cache,
+                                "AICC_CACHE": cache,
                                 "TRITON_CACHE_DIR": cache,
                                 "TRITON_INTERPRET": "0",
                             },

@@ -182,6 +182,7 @@ def torch_systems(
         os.environ["AICC_CACHE"] = folder
         run = compiled("aicc", our_compile)
         compiled("aicc, built before", our_compile)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()
     found: dict[str, Callable[[], Any]] = {"aicc": run}
     found["eager"] = lambda: model(*inputs)
     found["inductor"] = compiled("inductor", lambda: torch.compile(model))

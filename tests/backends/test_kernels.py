@@ -556,7 +556,7 @@ def test_source_is_the_same_every_time():
     assert len(sources) == 1
 
 
-def test_the_kernel_in_the_readme_is_real():
+def test_the_kernels_in_the_readme_are_real():
     text = """
     builtin.module {
       func.func @main(%x : tensor<4x300xf32>, %b : tensor<300xf32>) -> tensor<4x300xf32> {
@@ -568,7 +568,11 @@ def test_the_kernel_in_the_readme_is_real():
     """
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
     (shown,) = re.findall(r"```py\n(.*?)```", readme, re.S)
-    assert shown in TRITON.load(lowered(parse_module(text))).source
+    module = lowered(parse_module(text))
+    assert shown in TRITON.load(module).source
+    (shown,) = re.findall(r"```cpp\n(.*?)```", readme, re.S)
+    PassManager(parse_pipeline("schedule-cpu{threads=2}"), CompileContext()).run(module)
+    assert shown in CPP.load(module).source
 
 
 def test_what_has_no_kernel_is_named():
