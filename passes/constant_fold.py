@@ -15,7 +15,7 @@ from xdsl.traits import Pure
 
 from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant, ShapeExpr
-from aicc.ir.interfaces import CompileContext, Evaluator
+from aicc.ir.interfaces import CompileContext, Evaluator, value_of
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type, numel, shape_of, static_shape
 
@@ -65,10 +65,9 @@ class ConstantFold(ModulePass):
 
 def _fold(op: GraphOp, evaluator: Evaluator) -> None:
     operands = [o.owner.value.data.array for o in op.operands]  # type: ignore[union-attr]
-    try:
-        results = evaluator.evaluate(op, operands)
-    except (ValueError, IndexError, ArithmeticError, RuntimeError):
-        return  # it would fail at run time too, and shall do so there
+    results = value_of(evaluator, op, operands)
+    if results is None:
+        return
     new: list[Operation] = []
     for array, result in zip(results, op.results, strict=True):
         if array.shape != static_shape(result) or array.dtype != element_type(result).np:

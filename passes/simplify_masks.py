@@ -14,7 +14,7 @@ from xdsl.traits import Pure
 
 from aicc.ir.graph import Attention, Constant, ShapeExpr
 from aicc.ir.graph.folders import constant_of
-from aicc.ir.interfaces import CompileContext, Evaluator
+from aicc.ir.interfaces import CompileContext, Evaluator, value_of
 from aicc.ir.op import GraphOp
 from aicc.ir.types import static_shape
 from aicc.passes.dce import eliminate_dead_code
@@ -131,11 +131,8 @@ def may_evaluate(op: GraphOp) -> bool:
 def run(
     op: Operation, value: SSAValue, evaluator: Evaluator, known: dict[SSAValue, np.ndarray | None]
 ) -> np.ndarray | None:
-    operands = [known[o] for o in op.operands]
-    if any(o is None for o in operands):
+    operands = [a for o in op.operands if (a := known[o]) is not None]
+    if len(operands) < len(op.operands):
         return None
-    try:
-        results = evaluator.evaluate(op, operands)  # type: ignore[arg-type]
-    except (ValueError, IndexError, ArithmeticError, RuntimeError):
-        return None
-    return results[list(op.results).index(value)]  # type: ignore[arg-type]
+    results = value_of(evaluator, op, operands)
+    return None if results is None else results[list(op.results).index(value)]  # type: ignore[arg-type]

@@ -37,6 +37,16 @@ class Evaluator(Protocol):
         ...
 
 
+def value_of(
+    evaluator: Evaluator, op: Operation, operands: Sequence[np.ndarray]
+) -> tuple[np.ndarray, ...] | None:
+    """The results of an op; None where it fails, as it would at run time, and shall do so there."""
+    try:
+        return evaluator.evaluate(op, operands)
+    except (ValueError, IndexError, ArithmeticError, RuntimeError):
+        return None
+
+
 def _keeps_all(op: GraphOp) -> bool:
     return True
 

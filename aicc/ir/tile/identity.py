@@ -10,12 +10,15 @@ from aicc.ir.tile.ops import Kernel
 
 def nameless_text(kernel: Kernel) -> str:
     """The kernel's text, the same for kernels that differ in names of values only."""
-    copy = kernel.clone()
-    for op in copy.walk():
+    return _without_names(kernel.clone())
+
+
+def _without_names(kernel: Kernel) -> str:
+    for op in kernel.walk():
         values = [*op.results, *(a for r in op.regions for b in r.blocks for a in b.args)]
         for value in values:
             value.name_hint = None
-    return print_module(copy, locations=False)
+    return print_module(kernel, locations=False)
 
 
 def kernel_key(kernel: Kernel) -> str:
@@ -25,4 +28,4 @@ def kernel_key(kernel: Kernel) -> str:
     copy.set_param("origin", "")
     copy.set_param("library", "")
     copy.set_param("schedule", dict.fromkeys(kernel.schedule, 0))
-    return hashlib.sha256(nameless_text(copy).encode()).hexdigest()[:16]
+    return hashlib.sha256(_without_names(copy).encode()).hexdigest()[:16]
