@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "math.h"
+#include "functions.h"
 #include "vector.h"
 
 #if defined(_OPENMP)
