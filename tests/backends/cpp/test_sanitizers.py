@@ -31,7 +31,7 @@ def test_kernels_under_sanitizers(tmp_path):
         "LD_PRELOAD": " ".join(libraries),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider",
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider",
          "tests/backends/test_kernels.py"],
         cwd=ROOT, env=env, capture_output=True, text=True,
     )  # fmt: skip
