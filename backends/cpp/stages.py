@@ -15,6 +15,7 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Block, Operation, SSAValue
 
+from aicc.backends.cpp.text import Unprintable
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
 from aicc.ir.tile.types import bind, tile_element, tile_shape
@@ -125,7 +126,8 @@ class Stages:
 
     def dim(self, d: Dim) -> int:
         bound = bind(d, self.kernel.schedule)
-        assert isinstance(bound, int), f"a tile of {d}"
+        if not isinstance(bound, int):
+            raise Unprintable(f"a tile of {d}")
         return bound
 
     # ------------------------------------------------------------------ when a value is known
