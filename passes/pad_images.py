@@ -50,9 +50,7 @@ def prepare(fused: Fused, conv: graph.Conv) -> None:
     if is_depthwise(conv) or not isinstance(conv.input, BlockArgument):
         return
     taps, strides = weight[2:], tuple(conv.strides)
-    if strides not in ((1, 1), (2, 2)) or (
-        taps == (1, 1) and not any(conv.pads) and strides[0] < 2
-    ):
+    if strides not in ((1, 1), (2, 2)) or (strides == (1, 1) and not any(conv.pads)):
         return
     if taps == (1, 1) and not any(conv.pads):
         insert(fused, conv, lambda b, x: picked(b, x, result[2:]), None)
@@ -63,8 +61,6 @@ def prepare(fused: Fused, conv: graph.Conv) -> None:
     goal = [-(-d // s) * s for d, s in zip(needed, strides, strict=True)]
     low = list(conv.pads[:2])
     if strides == (1, 1):
-        if not any(conv.pads):
-            return
         insert(fused, conv, lambda b, x: padded(b, x, low, goal), None)
     else:
         n, c = image[:2]

@@ -11,8 +11,6 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from aicc.ir import tile
-from aicc.ir.symbols import Dim
-from aicc.ir.tile.types import bind
 from aicc.ir.types import typical
 from aicc.passes.schedules import Rules
 
@@ -29,7 +27,6 @@ ROW_STEP, COLUMN_STEP = 6, 16
 
 MOST_SUMS = 128 * 512
 """Sums of a product that one program keeps."""
-
 
 NEAR_SUMS = 32 * 256
 """Sums that stay in the first cache."""
@@ -48,24 +45,25 @@ class ScheduleCpu(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in op.ops:
             if isinstance(kernel, tile.Kernel) and kernel.schedule and 0 not in kernel.grid:
-                schedule = {**kernel.schedule, **self.schedule(kernel)}
-                if fits(Rules(kernel), schedule):
+                rules = Rules(kernel)
+                schedule = {**kernel.schedule, **self.schedule(kernel, rules)}
+                if rules.stays_inside(schedule):
                     kernel.set_param("schedule", schedule)
                     kernel.set_param("origin", ORIGIN)
 
-    def schedule(self, kernel: tile.Kernel) -> dict[str, int]:
+    def schedule(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
         names = kernel.schedule.keys()
         if {"BLOCK_M", "BLOCK_N", "BLOCK_K"} <= names:
-            return self.product(kernel)
+            return self.product(kernel, rules)
         if {"BLOCK_M", "BLOCK_T"} <= names:
-            return self.attention(kernel)
+            return self.attention(kernel, rules)
         if "BLOCK_M" in names:
             return {"BLOCK_M": COLUMNS if reduces_columns(kernel) else 1}
         if "BLOCK" in names:
             return {"BLOCK": ELEMENTS}
         return {}
 
-    def product(self, kernel: tile.Kernel) -> dict[str, int]:
+    def product(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
         """The blocks for which the slowest thread has least to do."""
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
@@ -75,9 +73,11 @@ class ScheduleCpu(ModulePass):
             batch *= typical(d)
         best, chosen = float("inf"), {}
         for block_m, block_n, block_k in itertools.product(
-            allowed(kernel, "BLOCK_M", m, (512, 256, 192, 128, 96, 64, 48, 24)),
-            allowed(kernel, "BLOCK_N", n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), 16),
-            allowed(kernel, "BLOCK_K", k, (1024, 768, 512, 384, 256, 128, 64), 16),
+            allowed(kernel, rules, "BLOCK_M", m, (512, 256, 192, 128, 96, 64, 48, 24)),
+            allowed(
+                kernel, rules, "BLOCK_N", n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), 16
+            ),
+            allowed(kernel, rules, "BLOCK_K", k, (1024, 768, 512, 384, 256, 128, 64), 16),
         ):
             if block_m * block_n * dots > MOST_SUMS or block_k * block_n * computed > MOST_COMPUTED:
                 continue
@@ -90,13 +90,12 @@ class ScheduleCpu(ModulePass):
                 chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
         return chosen
 
-    def attention(self, kernel: tile.Kernel) -> dict[str, int]:
+    def attention(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
         m, t = extent(kernel, "BLOCK_M"), extent(kernel, "BLOCK_T")
-        rules = Rules(kernel)
         rows, keys = blocks(m, (64, 60, 48, 32, 16)), blocks(t, (256, 192, 128, 64, 32, 16))
         for block_m, block_t in itertools.product(rows, keys):
             schedule = {"BLOCK_M": block_m, "BLOCK_T": block_t}
-            if fits(rules, {**kernel.schedule, **schedule}):
+            if rules.stays_inside({**kernel.schedule, **schedule}):
                 return schedule
         return {}
 
@@ -125,13 +124,12 @@ def blocks(size: int, choices: Sequence[int], least: int = 1) -> Iterator[int]:
 
 
 def allowed(
-    kernel: tile.Kernel, name: str, size: int, choices: Sequence[int], step: int = 1
+    kernel: tile.Kernel, rules: Rules, name: str, size: int, choices: Sequence[int], step: int = 1
 ) -> list[int]:
     """Blocks that the kernel is right with; divisors of the size where none of the choices is."""
-    rules = Rules(kernel)
 
     def right(block: int) -> bool:
-        return fits(rules, {**kernel.schedule, name: block})
+        return rules.stays_inside({**kernel.schedule, name: block})
 
     found = [b for b in blocks(size, choices, step) if right(b)]
     if len(found) < 3:
@@ -168,14 +166,3 @@ def reduces_columns(kernel: tile.Kernel) -> bool:
         if isinstance(op, tile.Load)
         for s, stride in zip(op.subscripts, op.strides, strict=True)
     )
-
-
-def fits(rules: Rules, schedule: dict[str, int]) -> bool:
-    """Whether no access without a mask runs past an end."""
-    for block, bound in rules.exact:
-        found: list[Dim] = [bind(block, schedule), bind(bound, schedule)]
-        if found[0] == 1:
-            continue
-        if not all(isinstance(d, int) for d in found) or found[1] % found[0]:  # type: ignore[operator]
-            return False
-    return True

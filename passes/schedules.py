@@ -89,13 +89,19 @@ class Rules:
             if isinstance(op, tile.Dot) and tile_element(op.a.type) == f32:
                 self.scalar_dots.add((*tile_shape(op.a.type), *tile_shape(op.b.type)[1:]))
 
-    def allow(self, schedule: Mapping[str, int]) -> bool:
+    def stays_inside(self, schedule: Mapping[str, int]) -> bool:
+        """Whether no access without a mask runs past an end."""
         for block, bound in self.exact:
             block, bound = bind(block, schedule), bind(bound, schedule)
             if block != 1 and not (
                 isinstance(block, int) and isinstance(bound, int) and bound % block == 0
             ):
                 return False
+        return True
+
+    def allow(self, schedule: Mapping[str, int]) -> bool:
+        if not self.stays_inside(schedule):
+            return False
         for block, bound in self.covered:
             block, bound = bind(block, schedule), bind(bound, schedule)
             if not isinstance(block, int) or not isinstance(bound, int):

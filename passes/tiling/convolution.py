@@ -32,7 +32,8 @@ def lower_conv(
     if isinstance(conv, graph.Conv) and is_depthwise(conv):
         return lower_depthwise(op, conv)
     made = _Convolution(op, conv)
-    return ((made.run() if runs else None) or made.product()).lower()
+    product = made.product()
+    return ((made.run(product) if runs else None) or product).lower()
 
 
 class _Convolution:
@@ -113,9 +114,8 @@ class _Convolution:
             valid=() if place is None else (self.shape[3] - 1 - mod(place, pitch),),
         )
 
-    def run(self) -> Product | None:
-        """The product over runs of places; None where taps do more than shift the image."""
-        product = self.product()
+    def run(self, product: Product) -> Product | None:
+        """A product over runs of places; None where taps do more than shift the image."""
         (patch,) = product.rhs
         if self.rank != 2 or self.transposed or not isinstance(patch, n.Read) or patch.when:
             return None
