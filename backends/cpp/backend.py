@@ -125,7 +125,8 @@ class CppProgram:
         for name, text in self.sources.items():
             units[name] = f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
         if self.native is not None:
-            units["model"] = f"{self.native.unit()}\nextern {self.native.table()}"
+            host = f"{self.native.prototypes()}\n{self.native.source}"
+            units["model"] = f"{HEADER}\n{host}\n{FOOTER}\nextern {self.native.table()}"
         return Builder(arch).library(units, model=self.native is not None)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:

@@ -24,7 +24,6 @@ from aicc.backends.cpp.text import (
     bracketed,
     cpp_name,
     dim_text,
-    fresh_name,
     is_plain,
     kernel_name,
     number,
@@ -32,6 +31,7 @@ from aicc.backends.cpp.text import (
     times,
     type_name,
 )
+from aicc.backends.printing import fresh_name, origin_text
 from aicc.ir import tile
 from aicc.ir.symbols import product as product_of
 from aicc.ir.symbols import total
@@ -85,7 +85,8 @@ class KernelPrinter:
     def fresh(self, hint: str | None) -> str:
         if hint is not None and len(hint) > 24:
             hint = "_".join(re.split(r"[._]+", hint)[-2:])
-        return fresh_name(hint, self.taken)
+        # two underscores in a row are the compiler's own names
+        return fresh_name(re.sub(r"[^0-9A-Za-z]+", "_", hint or "v"), self.taken)
 
     def buffer(self, value: SSAValue) -> str:
         return self.buffers[value]
@@ -152,12 +153,13 @@ class KernelPrinter:
         return rows
 
     def comment(self) -> list[str]:
-        names = re.findall(r'"([^"\\]*)"', str(self.tile.location))
-        what = ": ".join(names) or self.tile.sym_name
         schedule = ", ".join(
             f"{k} = {v}" for k, v in self.schedule.items() if not k.startswith("num_")
         )
-        return [f"// {what}", *([f"// {schedule}"] if schedule else [])]
+        return [
+            f"// {origin_text(self.tile, self.tile.sym_name)}",
+            *([f"// {schedule}"] if schedule else []),
+        ]
 
     def work(self) -> str:
         """About how many nanoseconds of one thread the kernel takes."""

@@ -86,11 +86,11 @@ class NestPrinter(NestValues):
         element = tile_element(op.value.type)
         type = type_name(element)
         place = self.home()
-        v = self.value(op.value, self.operand_place_of_access(op.value, place))
+        v = self.value(op.value, self.operand_place(op, op.value, place))
         v = self.whole(v)
         mask = TRUE
         if op.mask is not None:
-            mask = self.value(op.mask, self.operand_place_of_access(op.mask, place))
+            mask = self.value(op.mask, self.operand_place(op, op.mask, place))
         name, at = self.address(op, place)
         if self.vector is None or (not at.wide and at.step == 0 and not v.wide):
             guard = "" if mask.text == "true" else f"if ({mask.text}) "
@@ -103,7 +103,7 @@ class NestPrinter(NestValues):
         if at.wide:
             self.last.append(f"scatter(lanes, {name}, {at.text}, {value}{_and(keep)});")
             return
-        pointer = self.pointer(name, at, False)
+        pointer = self.pointer(name, at)
         if at.step != 1:
             step = dim_text(at.step)
             self.last.append(f"store_strided(lanes, {pointer}, {step}, {value}{_and(keep)});")
@@ -138,7 +138,7 @@ class NestPrinter(NestValues):
         place = self.home()
         total: Value | None = None
         for s, stride in rows.subscripts:
-            at = self.value(s, self.operand_place_of_access(s, place))
+            at = self.value(s, self.operand_place(rows.load, s, place))
             by = bind(stride, self.kernel.schedule)
             if at.wide:
                 part = Value(times(at.text, by), at.depth, True)
@@ -160,7 +160,7 @@ class NestPrinter(NestValues):
     def reduce(self, op: tile.Reduce) -> None:
         place = self.place_of(op.input)
         x = self.whole(self.value(op.input, place))
-        combine, finish, _ = REDUCE[op.kind]
+        combine, finish = REDUCE[op.kind]
         element = tile_element(op.input.type)
         type = type_name(element)
         bools = type == "bool"

@@ -7,7 +7,6 @@ and reshapes has none: Python runs what stands between its kernels.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.cpp.spellings import TYPES
 from aicc.backends.cpp.text import Unprintable, cpp_name, dim_text, kernel_name
+from aicc.backends.printing import name_constant, origin_text
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.module import bound_symbols, functions, input_names, main_of, output_names, return_of
@@ -81,11 +81,7 @@ class HostProgram:
             raise Unprintable(op.name)
 
     def constant(self, op: graph.Constant) -> None:
-        key = hint = op.value.resource or op.result.name_hint or "constant"
-        i = 1
-        while key in self.constants and self.constants[key] is not op.value:
-            key, i = f"{hint}_{i}", i + 1
-        self.constants.setdefault(key, op.value)
+        key = name_constant(self.constants, op)
         self.places[op.result] = f"weights[{list(self.constants).index(key)}]"
 
     def launch(self, op: tile.Launch) -> None:
@@ -107,8 +103,7 @@ class HostProgram:
         if not set(kernel.sizes) <= set(self.sizes):
             raise Unprintable("a size that isn't known before it runs")
         name = kernel_name(kernel.sym_name)
-        where = re.findall(r'"([^"\\]*)"', str(op.location))
-        self.lines.append(f"  // {': '.join(where) or kernel.sym_name}")
+        self.lines.append(f"  // {origin_text(op, kernel.sym_name)}")
         self.lines.append("  {")
         self.lines.append(f"    void* const buffers[] = {{{', '.join(at)}}};")
         self.lines.append(f"    const int64_t own[] = {{{sizes}}};")
@@ -162,10 +157,6 @@ class HostProgram:
             for k in self.kernels
         )
 
-    def unit(self) -> str:
-        """The function as a source of its own."""
-        return f"{UNIT_HEAD}{self.prototypes()}\n{self.source}"
-
     def table(self) -> str:
         """Names of the weights in their order, for the loader."""
         rows = "".join(f'    "{escaped(n)}",\n' for n in self.constants)
@@ -213,17 +204,6 @@ class HostProgram:
         after = f'{rows[-1]}\n  printf("%g\\n", first);' if shown is not None else '  puts("done");'
         return EXAMPLE.format(body=body, after=after)
 
-
-UNIT_HEAD = """\
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-
-static inline int64_t floordiv(int64_t x, int64_t y) {
-  return y == 0 ? 0 : x / y - (x % y != 0 && (x < 0) != (y < 0));
-}
-static inline int64_t mod(int64_t x, int64_t y) { return y == 0 ? 0 : x - floordiv(x, y) * y; }
-"""
 
 HEADER = """\
 // A compiled model. Link with the kernels' library or its sources; needs no Python.

@@ -82,26 +82,6 @@ SPELLINGS: dict[str, Spelling] = {
     "math.powf": _call("power", 2),
 }
 
-PREDICATES: dict[str, str] = {
-    "oeq": "==",
-    "une": "!=",
-    "olt": "<",
-    "ole": "<=",
-    "ogt": ">",
-    "oge": ">=",
-    "eq": "==",
-    "ne": "!=",
-    "slt": "<",
-    "sle": "<=",
-    "sgt": ">",
-    "sge": ">=",
-    "ult": "<",
-    "ule": "<=",
-    "ugt": ">",
-    "uge": ">=",
-}
-"""Comparisons but `uno`; those that begin with u, `une` aside, are of unsigned integers."""
-
 TYPES: dict[str, str] = {
     "i1": "bool",
     "i8": "int8_t",
@@ -119,12 +99,12 @@ TYPES: dict[str, str] = {
 }
 """Element types in C++: in tiles integers are signless, and unsignedness is in the ops."""
 
-REDUCE: dict[str, tuple[str, str, str]] = {
-    "add": ("{0} + {1}", "sum", "0"),
-    "mul": ("{0} * {1}", "product", "1"),
-    "max": ("maximum({0}, {1})", "maximum", "lowest"),
-    "min": ("minimum({0}, {1})", "minimum", "highest"),
-    "or": ("{0} | {1}", "any", "false"),
-    "and": ("{0} & {1}", "all_of", "true"),
+REDUCE: dict[str, tuple[str, str]] = {
+    "add": ("{0} + {1}", "sum"),
+    "mul": ("{0} * {1}", "product"),
+    "max": ("maximum({0}, {1})", "maximum"),
+    "min": ("minimum({0}, {1})", "minimum"),
+    "or": ("{0} | {1}", "any"),
+    "and": ("{0} & {1}", "all_of"),
 }
-"""Reductions: of two values, across a vector's lanes, and the neutral element."""
+"""Reductions: of two values, and across a vector's lanes."""

@@ -49,6 +49,9 @@ COSTS = {
 }
 """Steps an element that an op takes; others of `arith` and `tile` take one, of `math` 16."""
 
+ENDS = (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp)
+"""Ops that end a stage: what comes after needs all of their result."""
+
 
 def step_cost(op: Operation) -> int:
     return COSTS.get(op.name, 16 if op.name.startswith("math.") else 1)
@@ -140,7 +143,7 @@ class Stages:
             inputs = list(self.inputs(op, block))
             level = max((self.level[v] for v in inputs), default=0)
             cost = step_cost(op) + sum(self.cost[v] for v in op.operands)
-            ends = isinstance(op, (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp))
+            ends = isinstance(op, ENDS)
             for r in op.results:
                 self.level[r] = level + ends
                 self.cost[r] = 0 if ends or not self.is_tile(r) else cost
@@ -215,7 +218,7 @@ class Stages:
             work = []
             for v in new:
                 done.add(v)
-                if isinstance(v.owner, (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp)):
+                if isinstance(v.owner, ENDS):
                     continue
                 self.join(nests, self.level[v], v)
                 assert isinstance(v.owner, Operation)
@@ -247,7 +250,7 @@ class Stages:
                 continue
             seen.add(v)
             own = self.block_of(v) is block
-            ends = isinstance(v.owner, (tile.Reduce, tile.ArgReduce, tile.Dot, scf.ForOp))
+            ends = isinstance(v.owner, ENDS)
             if ends:
                 continue
             earlier = not own or self.level[v] < stage

@@ -202,16 +202,3 @@ def cpp_name(symbol: str) -> str:
 def kernel_name(symbol: str) -> str:
     """A kernel's name in C++: none that the C library has."""
     return f"{cpp_name(symbol)}_kernel"
-
-
-def fresh_name(hint: str | None, taken: set[str]) -> str:
-    """A C++ name like the hint that isn't taken; it is then."""
-    base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
-    base = re.sub("__+", "_", base)
-    if not base or base[0].isdigit():
-        base = f"v{base}"
-    name, i = base, 1
-    while name in taken:
-        name, i = f"{base}_{i}", i + 1
-    taken.add(name)
-    return name

@@ -10,16 +10,19 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.cpp.expressions import TRUE, Value, broad, index_text, op_text, simplified
-from aicc.backends.cpp.spellings import PREDICATES
 from aicc.backends.cpp.stages import Nest, step_cost
 from aicc.backends.cpp.text import bracketed, dim_text, is_plain, number, plus, times, type_name
 from aicc.backends.cpp.walks import Place, Walk
+from aicc.backends.printing import PREDICATES
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
 from aicc.ir.tile.types import bind, tile_element
 
 LOOPS = ("i", "h", "g", "f", "e")
 """Counters of loops around vectors; `j` counts those. Nests lie side by side: all may use them."""
+
+SWAPPED = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}
+"""Comparisons with their operands swapped."""
 
 
 class NestValues(Walk):
@@ -41,11 +44,11 @@ class NestValues(Walk):
         self.index = dict(zip(self.loops, LOOPS, strict=False))
         self.counter, self.start = "j", "first_j"
 
-    def define(self, hint: str | None, text: str, depth: int, type: str = "const auto") -> str:
+    def define(self, hint: str | None, text: str, depth: int) -> str:
         if is_plain(text):
             return text
         name = self.kernel.fresh(hint)
-        self.before[depth].append(f"{type} {name} = {text};")
+        self.before[depth].append(f"const auto {name} = {text};")
         return name
 
     # ------------------------------------------------------------------ values
@@ -220,24 +223,15 @@ class NestValues(Walk):
     def compared(self, predicate: str, x: Value, y: Value) -> Value:
         """A comparison of indices."""
         gap = x.step - y.step if not (x.wide or y.wide) else None
-        if gap in (1, -1) and predicate in ("slt", "sle", "sgt", "sge"):
-            if gap == -1:
-                x, y = y, x
-                predicate = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}[predicate]
-            room = f"{bracketed(y.text)} - {bracketed(x.text)} - {self.counter}"
-            if predicate in ("sle", "sgt"):
-                room += " + 1"
-            text = f"first({room})"
-            return Value("~" + text if predicate in ("sgt", "sge") else text, self.inner, True)
-        if isinstance(gap, int) and gap != 0 and predicate in ("slt", "sle", "sgt", "sge"):
+        if isinstance(gap, int) and gap != 0 and predicate in SWAPPED:
             if gap < 0:
-                x, y, gap = y, x, -gap
-                predicate = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}[predicate]
-            steps = times(self.counter, gap)
-            room = f"{bracketed(y.text)} - {bracketed(x.text)} - {steps}"
+                x, y, gap, predicate = y, x, -gap, SWAPPED[predicate]
+            room = f"{bracketed(y.text)} - {bracketed(x.text)} - {times(self.counter, gap)}"
             room += " + 1" if predicate in ("sle", "sgt") else ""
-            text = f"first(floordiv({room} + {gap - 1}, {gap}))"
-            return Value("~" + text if predicate in ("sgt", "sge") else text, self.inner, True)
+            if gap > 1:
+                room = f"floordiv({room} + {gap - 1}, {gap})"
+            sign = "~" if predicate in ("sgt", "sge") else ""
+            return Value(f"{sign}first({room})", self.inner, True)
         sign = PREDICATES[predicate]
         if gap == 0:
             return Value(f"{bracketed(x.text)} {sign} {bracketed(y.text)}", max(x.depth, y.depth))
@@ -279,7 +273,7 @@ class NestValues(Walk):
         gathered: list[str] = []
         for s, stride in zip(op.subscripts, op.strides, strict=True):
             stride = bind(stride, self.kernel.schedule)
-            at = self.value(s, self.operand_place_of_access(s, place))
+            at = self.value(s, self.operand_place(op, s, place))
             if at.wide:
                 gathered.append(times(at.text, stride) if stride != 1 else at.text)
                 continue
@@ -296,7 +290,7 @@ class NestValues(Walk):
             return name, Value(text, self.inner, True)
         return name, Value(position, depth, False, step)
 
-    def pointer(self, name: str, at: Value, constant: bool) -> str:
+    def pointer(self, name: str, at: Value) -> str:
         """The address of lane 0."""
         text = plus(name, at.text)
         if at.step == 0:
@@ -311,7 +305,7 @@ class NestValues(Walk):
         type = type_name(element)
         mask = TRUE
         if op.mask is not None:
-            mask = self.value(op.mask, self.operand_place_of_access(op.mask, place))
+            mask = self.value(op.mask, self.operand_place(op, op.mask, place))
         name, at = self.address(op, place)
         other = op.other if op.other not in (None, 0) else None
         hint = op.result.name_hint
@@ -333,7 +327,7 @@ class NestValues(Walk):
         if at.wide:
             text = f"gather(lanes, {name}, {at.text}{', ' + keep if keep else ''})"
         else:
-            pointer = self.pointer(name, at, True)
+            pointer = self.pointer(name, at)
             if at.step != 1:
                 step = dim_text(at.step)
                 text = f"load_strided(lanes, {pointer}, {step}{', ' + keep if keep else ''})"

@@ -140,16 +140,12 @@ class Walk:
         """How far apart elements are along each dim; None where that isn't one number."""
         total: dict[int, Dim] = {}
         for s, stride in zip(op.subscripts, op.strides, strict=True):
-            steps = self.steps_of(s, self.operand_place_of_access(s, place))
+            steps = self.steps_of(s, self.operand_place(op, s, place))
             if steps is None:
                 return None
             for d, step in steps.items():
                 total[d] = total.get(d, 0) + step * bind(stride, self.kernel.schedule)
         return total
-
-    def operand_place_of_access(self, operand: SSAValue, place: Place) -> Place:
-        shape = self.stages.shape(operand)
-        return tuple(None if d == 1 else p for d, p in zip(shape, place, strict=False))
 
     def steps_of(self, value: SSAValue, place: Place) -> dict[int, Dim] | None:
         """What an index grows by along each dim; None where it isn't linear in them."""

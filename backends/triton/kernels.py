@@ -14,11 +14,11 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
+from aicc.backends.printing import PREDICATES, fresh_name, origin_text
 from aicc.backends.triton.spellings import (
     AND,
     ATOM,
     COMPARE,
-    PREDICATES,
     PRODUCT,
     SCALAR_AND,
     SPELLINGS,
@@ -33,7 +33,6 @@ from aicc.backends.triton.text import (
     Unprintable,
     bracketed,
     dim_text,
-    fresh_name,
     full_of,
     is_wide,
     kernel_name,
@@ -89,8 +88,7 @@ class KernelPrinter:
 
     def summary(self) -> str:
         """Where in the model the kernel comes from; its name if that isn't known."""
-        names = re.findall(r'"([^"\\]*)"', str(self.kernel.location))
-        return ": ".join(names) or self.kernel.sym_name
+        return origin_text(self.kernel, self.kernel.sym_name)
 
     # ------------------------------------------------------------------ names and lines
 

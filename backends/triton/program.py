@@ -14,13 +14,13 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
+from aicc.backends.printing import fresh_name, name_constant
 from aicc.backends.triton.kernels import KernelPrinter
 from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
 from aicc.backends.triton.text import (
     Unprintable,
     dim_text,
-    fresh_name,
     kernel_name,
     product_text,
     python_name,
@@ -342,12 +342,7 @@ class Program:
             self.line(f"{self.name(result)} = torch.stack({scan}) if {scan} else {none}")
 
     def constant(self, op: graph.Constant) -> None:
-        hint = op.value.resource or op.result.name_hint or "constant"
-        key = hint
-        i = 1
-        while key in self.constants and self.constants[key] is not op.value:
-            key, i = f"{hint}_{i}", i + 1
-        self.constants[key] = op.value
+        key = name_constant(self.constants, op)
         self.names[op.result] = f"weights[{key!r}]"
 
     def empty(self, value: SSAValue) -> str:

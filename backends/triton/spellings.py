@@ -97,26 +97,6 @@ SPELLINGS: dict[str, Spelling] = {
 SCALAR_AND = Spelling("tl.where({0}, {1}, False)")
 """The conjunction of a scalar and a tile."""
 
-PREDICATES: dict[str, str] = {
-    "oeq": "==",
-    "une": "!=",
-    "olt": "<",
-    "ole": "<=",
-    "ogt": ">",
-    "oge": ">=",
-    "eq": "==",
-    "ne": "!=",
-    "slt": "<",
-    "sle": "<=",
-    "sgt": ">",
-    "sge": ">=",
-    "ult": "<",
-    "ule": "<=",
-    "ugt": ">",
-    "uge": ">=",
-}
-"""`uno`, of a value with itself, is written with ``!=``."""
-
 HELPERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nan_max": (
         '''

@@ -177,18 +177,6 @@ def bracketed(text: str) -> str:
     return text if _is_plain(text) and " * " not in text else f"({text})"
 
 
-def fresh_name(hint: str | None, taken: set[str]) -> str:
-    """A Python name like the hint that isn't taken; it is then."""
-    base = "".join(c if c.isalnum() and c.isascii() else "_" for c in hint or "v").strip("_")
-    if not base or base[0].isdigit():
-        base = f"v{base}"
-    name, i = base, 1
-    while name in taken:
-        name, i = f"{base}_{i}", i + 1
-    taken.add(name)
-    return name
-
-
 def torch_name(dtype: DType) -> str:
     """The dtype in torch; raises Unprintable where torch has none."""
     if dtype.torch is None:

@@ -140,11 +140,6 @@ void thin(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow
   }
 }
 
-template <class To, class From>
-AICC_INLINE To widened(From x) {
-  return convert<To>(x);
-}
-
 // Columns `first` to `first + count` of b as rows of `width` elements, zero beyond `count`.
 template <class To, class From>
 void pack_columns(To* to, matrix<From> b, int64_t first, int64_t count, int64_t width,
@@ -152,7 +147,7 @@ void pack_columns(To* to, matrix<From> b, int64_t first, int64_t count, int64_t 
   const From* from = b.data + first * b.column;
   if (b.column == 1) {
     for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t j = 0; j < count; ++j) to[k * width + j] = widened<To>(from[k * b.row + j]);
+      for (int64_t j = 0; j < count; ++j) to[k * width + j] = convert<To>(from[k * b.row + j]);
       for (int64_t j = count; j < width; ++j) to[k * width + j] = To(0);
     }
     return;
@@ -163,7 +158,7 @@ void pack_columns(To* to, matrix<From> b, int64_t first, int64_t count, int64_t 
       int64_t high = std::min(k + TILE, depth), right = std::min(j + TILE, width);
       for (int64_t x = j; x < right; ++x)
         for (int64_t y = k; y < high; ++y)
-          to[y * width + x] = x < count ? widened<To>(from[y * b.row + x * b.column]) : To(0);
+          to[y * width + x] = x < count ? convert<To>(from[y * b.row + x * b.column]) : To(0);
     }
 }
 
@@ -171,7 +166,7 @@ template <class To, class From>
 void pack_rows(To* to, matrix<From> a, int64_t m, int64_t depth) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t k = 0; k < depth; ++k)
-      to[i * depth + k] = widened<To>(a.data[i * a.row + k * a.column]);
+      to[i * depth + k] = convert<To>(a.data[i * a.row + k * a.column]);
 }
 
 // Rows of a as they are, if they lie so; else packed.
