@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+
 from aicc.ir import graph
 from aicc.ir.dtypes import f64
+from aicc.ir.interfaces import Evaluator
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type
 
@@ -36,3 +43,23 @@ def keeps(op: GraphOp) -> bool:
         narrow = element_type(op.result if isinstance(op, graph.Quantize) else op.input)
         return not narrow.is_integer or narrow.bits not in (8, 16)
     return isinstance(op, COMPOSITES)
+
+
+Launcher = Callable[
+    [Sequence[np.ndarray], Sequence[np.ndarray], Mapping[str, int]], Sequence[np.ndarray]
+]
+"""Runs a kernel on inputs and outputs of given sizes; gives the outputs, written in place."""
+
+
+class Evaluated:
+    """The part of a target that evaluates ops and modules: another target does it."""
+
+    evaluator: Evaluator
+
+    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        return self.evaluator.evaluate(op, operands)
+
+    def run(
+        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
+    ) -> list[np.ndarray]:
+        return self.evaluator.run(module, inputs, function)

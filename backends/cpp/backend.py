@@ -6,23 +6,22 @@ import ctypes
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation
 
 from aicc.backends.cpp.build import RUNTIME, Builder, BuildError, compiler
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.program import HostProgram, arrays_of
 from aicc.backends.cpp.text import Unprintable, kernel_name
-from aicc.backends.tile_targets import TO_TILES, keeps
+from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
-from aicc.ir.interfaces import TargetDescription
+from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names, symbol_ranges
 from aicc.ir.symbols import Dim, evaluate
 from aicc.ir.types import element_type, shape_of
@@ -31,23 +30,18 @@ HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
 FOOTER = "}  // namespace aicc\n"
 
 
-class Host(Protocol):
+class Host(Evaluator, Protocol):
     """Runs what stands between kernels."""
 
     def load(self, module: ModuleOp, owned_outputs: bool = False, launchers: Any = None) -> Any: ...
 
-    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]: ...
 
-    def run(
-        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
-    ) -> list[np.ndarray]: ...
-
-
-class CppBackend:
+class CppBackend(Evaluated):
     """Prints kernels in C++, builds them with the system's compiler and runs them on the CPU."""
 
     name = "cpp"
     description = TargetDescription("cpp", keeps)
+    evaluator: Host
 
     def __init__(self, evaluator: Host):
         self.evaluator = evaluator
@@ -65,14 +59,6 @@ class CppBackend:
         if compiler() is None:
             raise BuildError("the cpp target needs a C++ compiler: install g++, or set CXX")
         return CppProgram(module, self.evaluator, owned_outputs)
-
-    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        return self.evaluator.evaluate(op, operands)
-
-    def run(
-        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
-    ) -> list[np.ndarray]:
-        return self.evaluator.run(module, inputs, function)
 
 
 class CppProgram:
@@ -99,7 +85,7 @@ class CppProgram:
         parts = [*self.sources.values(), *([self.native.source] if self.native else [])]
         self.source = "\n".join([HEADER, *parts, FOOTER])
         self.source_name = "kernels.cpp"
-        self.launchers: dict[str, Launch] = {}
+        self.launchers: dict[str, Launcher] = {}
         self.entry: Entry | None = None
         if self.sources:
             library = ctypes.CDLL(str(self.build()))
@@ -220,12 +206,7 @@ def pointers_to(arrays: Sequence[np.ndarray]) -> Any:
     )
 
 
-Launch = Callable[
-    [Sequence[np.ndarray], Sequence[np.ndarray], Mapping[str, int]], Sequence[np.ndarray]
-]
-
-
-def launcher(kernel: tile.Kernel, function: Any) -> Launch:
+def launcher(kernel: tile.Kernel, function: Any) -> Launcher:
     """Calls a built kernel on arrays."""
     function.restype = None
     count = len(kernel.body.block.args)

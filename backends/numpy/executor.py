@@ -26,6 +26,7 @@ from aicc.backends.numpy.runtime import (
 )
 from aicc.backends.numpy.table import MAY_ALIAS, bind
 from aicc.backends.numpy.tiles import KernelRunner
+from aicc.backends.tile_targets import Launcher
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.module import (
@@ -42,12 +43,6 @@ from aicc.ir.types import dtype_of, element_type, shape_of
 
 CustomCalls = Callable[[str, str], Callable[..., Sequence[np.ndarray]]]
 """Finds the callee of a custom_call by target and payload."""
-
-Launcher = Callable[
-    [Sequence[np.ndarray], Sequence[np.ndarray], Mapping[str, int]], Sequence[np.ndarray]
-]
-"""Runs a kernel on inputs and outputs of given sizes; gives the outputs, written in place."""
-
 
 SOURCE_NAME = "<aicc program>"
 

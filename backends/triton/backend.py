@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation
 
-from aicc.backends.tile_targets import TO_TILES, keeps
+from aicc.backends.tile_targets import TO_TILES, Evaluated, keeps
 from aicc.backends.triton.program import Program, constant_arrays
 from aicc.backends.triton.text import Unprintable
 from aicc.ir import tile
@@ -32,7 +31,7 @@ WORKSPACES = 8
 """For how many sets of sizes a thread keeps its buffers."""
 
 
-class TritonBackend:
+class TritonBackend(Evaluated):
     """Prints kernels for Triton and runs them: on a CUDA device, else in Triton's interpreter."""
 
     name = "triton"
@@ -51,14 +50,6 @@ class TritonBackend:
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> TritonProgram:
         """Print the module and make it something that can be called with NumPy arrays."""
         return TritonProgram(module)
-
-    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        return self.evaluator.evaluate(op, operands)
-
-    def run(
-        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
-    ) -> list[np.ndarray]:
-        return self.evaluator.run(module, inputs, function)
 
 
 class TritonProgram:
