@@ -37,20 +37,20 @@ from aicc.passes.tiling.spaces import empty_kernel, is_empty
 Lowering = Callable[[Fused], tuple[Block, dict[str, Any]]]
 
 
-def lower_contraction(op: Fused, runs: bool = False) -> tuple[Block, dict[str, Any]]:
-    """A kernel around a product, by what kind of product it is; `runs` is for convolutions."""
+def lower_contraction(op: Fused) -> tuple[Block, dict[str, Any]]:
+    """A kernel around a product, by what kind of product it is."""
     anchors = [o for o in op.ops() if role_of(o) is Role.CONTRACTION]
     kind = type(anchors[0])
     if kind not in CONTRACTIONS:
         raise Unsupported(f"{anchors[0].name} has no lowering")
-    return CONTRACTIONS[kind](op, anchors, runs)
+    return CONTRACTIONS[kind](op, anchors)
 
 
-CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any, bool], tuple[Block, dict[str, Any]]]] = {
-    graph.MatMul: lambda op, anchors, runs: lower_matmul(op, anchors),
-    graph.Conv: lambda op, anchors, runs: lower_conv(op, *anchors, runs=runs),
-    graph.ConvTranspose: lambda op, anchors, runs: lower_conv(op, *anchors),
-    graph.Attention: lambda op, anchors, runs: lower_attention(op, *anchors),
+CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
+    graph.MatMul: lambda op, anchors: lower_matmul(op, anchors),
+    graph.Conv: lambda op, anchors: lower_conv(op, *anchors),
+    graph.ConvTranspose: lambda op, anchors: lower_conv(op, *anchors),
+    graph.Attention: lambda op, anchors: lower_attention(op, *anchors),
 }
 """How a kernel around each kind of product is lowered."""
 
@@ -75,11 +75,10 @@ class LowerToTile(ModulePass):
     """Replace each `graph.fused` that has a lowering by the launch of a tile kernel.
 
     Kernels that do the same share one `tile.kernel`. What has no lowering stays, and a remark says
-    why. With `runs` convolutions take rows of the image as one run (see `lower_conv`).
+    why.
     """
 
     name = "lower-to-tile"
-    runs: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
@@ -99,7 +98,7 @@ class LowerToTile(ModulePass):
                 fused.erase()
                 continue
             try:
-                kernel = lowered(fused, self.runs)
+                kernel = lowered(fused)
                 check_sizes(kernel, bound[func] | tile.sizes_of(fused.inputs).keys())
             except Unsupported as e:
                 if remarks is not None:
@@ -194,7 +193,7 @@ def check_sizes(kernel: tile.Kernel, known: Collection[str]) -> None:
         raise Unsupported(f"the size {min(missing)} isn't known before it runs")
 
 
-def lowered(fused: Fused, runs: bool = False) -> tile.Kernel:
+def lowered(fused: Fused) -> tile.Kernel:
     """The kernel of a fused op, not yet named. Raises Unsupported."""
     if fused.role not in LOWERINGS:
         raise Unsupported(f"kernels around a {fused.role} have no lowering")
@@ -204,8 +203,6 @@ def lowered(fused: Fused, runs: bool = False) -> tile.Kernel:
         block, params = empty_kernel(fused)
     elif alone:
         block, params = ALONE[type(alone[0])](fused, alone[0])
-    elif fused.role == "contraction":
-        block, params = lower_contraction(fused, runs)
     else:
         block, params = LOWERINGS[fused.role](fused)
     params.setdefault("work", [total(o.flops() for o in fused.ops() if isinstance(o, GraphOp))])

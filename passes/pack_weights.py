@@ -1,8 +1,9 @@
-"""Packs constant right operands of products into panels of columns, as CPUs read them.
+"""Packs constant operands of products into panels, as CPUs read them.
 
 A product walks down a few columns of its right operand at a time. In a row-major matrix each step
 down is a jump by a whole row, to another page of memory; in a panel ``[K, 64]`` it goes to the next
-line.
+line. A convolution's weight stands on the left: there a panel holds 64 rows, column by column, and
+the image on the right is read element by element.
 """
 
 from __future__ import annotations
@@ -22,17 +23,46 @@ from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant
 from aicc.ir.module import functions
-from aicc.ir.symbols import ceildiv
+from aicc.ir.symbols import Dim, ceildiv
 from aicc.ir.tile.types import bind, tile_shape, with_shape
 from aicc.passes.weights import derived_constant
+
+LEAST_FILLED = 0.7
+"""Of the lanes of vectors of rows, so many must hold one for a left operand to be packed that could
+stay where it is."""
+
+
+LEAST_DEPTH = 32
+"""Products over less spend more on turning their sums than on summing."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix in memory that one dot of a kernel reads and nothing else.
+
+    `along` is the axis that is summed over, `across` the other: packed are 64 of it at a time.
+    """
+
+    load: tile.Load
+    along: tile.Axis
+    across: tile.Axis
+
+    @property
+    def side(self) -> str:
+        return "columns" if self.across.dim == 1 else "rows"
+
+    @property
+    def shape(self) -> tuple[Dim, Dim]:
+        """Sizes along and across."""
+        return self.along.bound[0], self.across.bound[0]
 
 
 @dataclass(frozen=True)
 class PackWeights(ModulePass):
-    """Give constants that kernels read only as right operands of dots the shape ``[P, K, width]``.
+    """Give constants that kernels read only as operands of dots the shape ``[P, K, width]``.
 
-    Columns beyond the last are filled up with zeros. All launches of a kernel must have a constant
-    there, and a program's columns must be whole panels.
+    Rows or columns beyond the last are filled up with zeros. All launches of a kernel must have a
+    constant there, and what a program takes must be whole panels.
     """
 
     name = "pack-weights"
@@ -45,44 +75,49 @@ class PackWeights(ModulePass):
             for inner in func.walk():
                 if isinstance(inner, tile.Launch):
                     launches[inner.kernel].append(inner)
-        packed: dict[SSAValue, Constant] = {}
+        packed: dict[tuple[SSAValue, str], Constant] = {}
         for name, kernel in kernels.items():
-            for load in right_operands(kernel):
-                assert isinstance(load.buffer, BlockArgument)
-                i, users = load.buffer.index, launches[name]
+            for operand in operands(kernel):
+                assert isinstance(operand.load.buffer, BlockArgument)
+                i, users = operand.load.buffer.index, launches[name]
                 sources = [launch.arguments[i] for launch in users]
                 if not users or not all(self.may_pack(v) for v in sources):
                     continue
-                if not self.rewrite(kernel, load):
+                if not self.rewrite(kernel, operand):
                     continue
                 for launch, source in zip(users, sources, strict=True):
-                    if source not in packed:
-                        packed[source] = self.packed(source)
-                    launch.operands[i] = packed[source].result
-        for source in packed:
-            if source.first_use is None and isinstance(source.owner, Constant):
-                source.owner.detach()
-                source.owner.erase()
+                    key = source, operand.side
+                    if key not in packed:
+                        packed[key] = self.packed(source, operand)
+                    launch.operands[i] = packed[key].result
+        for source, _ in packed:
+            owner, unused = source.owner, source.first_use is None
+            if unused and isinstance(owner, Constant) and owner.parent is not None:
+                owner.detach()
+                owner.erase()
 
     @staticmethod
     def may_pack(value: SSAValue) -> bool:
         return isinstance(value.owner, Constant) and value.owner.value.data.resolved
 
-    def packed(self, source: SSAValue) -> Constant:
+    def packed(self, source: SSAValue, operand: Operand) -> Constant:
         """The constant in panels."""
         constant = source.owner
         assert isinstance(constant, Constant)
+        depth, size = operand.shape
+        assert isinstance(depth, int) and isinstance(size, int)
         array = constant.value.array
-        rows, columns = array.shape
-        count = -(-columns // self.width)
-        panels = np.zeros((count, rows, self.width), array.dtype)
-        whole = columns // self.width
-        split = array[:, : whole * self.width].reshape(rows, whole, self.width)
+        matrix = array if operand.side == "columns" else array.reshape(size, depth).T
+        count = -(-size // self.width)
+        panels = np.zeros((count, depth, self.width), array.dtype)
+        whole = size // self.width
+        split = matrix[:, : whole * self.width].reshape(depth, whole, self.width)
         panels[:whole] = split.transpose(1, 0, 2)
         if whole < count:
-            panels[whole, :, : columns - whole * self.width] = array[:, whole * self.width :]
+            panels[whole, :, : size - whole * self.width] = matrix[:, whole * self.width :]
         if (name := constant.value.resource) is not None:
-            made = Constant.make(value=DenseAttr.make(panels, f"{name}.panels{self.width}"))
+            name = f"{name}.{operand.side}{self.width}"
+            made = Constant.make(value=DenseAttr.make(panels, name))
         else:
             made = derived_constant(source, panels)
         made.location = constant.location
@@ -90,13 +125,15 @@ class PackWeights(ModulePass):
         Rewriter.insert_op(made, InsertPoint.before(constant))
         return made
 
-    def rewrite(self, kernel: tile.Kernel, load: tile.Load) -> bool:
+    def rewrite(self, kernel: tile.Kernel, operand: Operand) -> bool:
         """Have the kernel read panels; False if its blocks cut them."""
+        load, across = operand.load, operand.across
         assert isinstance(load.buffer.type, tile.BufferType)
-        depth, columns = (d for d in load.buffer.type.shape if d is not None)
-        row, column = axes_of(load)
-        block = bind(column.block[0], kernel.schedule)
-        if not isinstance(block, int) or block % self.width:
+        depth, size = operand.shape
+        block = bind(across.block[0], kernel.schedule)
+        if not isinstance(block, int) or not isinstance(size, int):
+            return False
+        if block % self.width and block < size:
             return False
         made: list[Operation] = []
 
@@ -104,20 +141,20 @@ class PackWeights(ModulePass):
             made.append(op)
             return op.results[0]
 
-        shape = tile_shape(column.result.type)
+        shape = tile_shape(across.result.type)
         width = add(tile.Size.make(value=[self.width]))
-        goal = with_shape(column.result.type, shape)
+        goal = with_shape(across.result.type, shape)
         wide = add(tile.Broadcast.make(width, result_types=[goal]))
-        panel = add(arith.DivUIOp(column.result, wide))
-        inside = add(arith.RemUIOp(column.result, wide))
+        panel = add(arith.DivUIOp(across.result, wide))
+        inside = add(arith.RemUIOp(across.result, wide))
         Rewriter.insert_op(made, InsertPoint.before(load))
-        count = ceildiv(columns, self.width)
+        count = ceildiv(size, self.width)
         type = tile.BufferType.of([count, depth, self.width], load.buffer.type.dtype)
         Rewriter.replace_value_with_new_type(load.buffer, type)
         new = tile.Load.make(
             load.buffer,
             load.mask,
-            [panel, row.result, inside],
+            [panel, operand.along.result, inside],
             strides=[depth * self.width, self.width, 1],
             other=load.other,
         )
@@ -126,32 +163,74 @@ class PackWeights(ModulePass):
         return True
 
 
-def right_operands(kernel: tile.Kernel) -> list[tile.Load]:
-    """Loads of whole row-major matrices of f32 that are right operands of dots, and no more."""
+def operands(kernel: tile.Kernel) -> list[Operand]:
+    """What of a kernel is worth packing, should it be constant."""
     found = []
-    for op in kernel.body.walk():
-        if not isinstance(op, tile.Dot) or not isinstance(op.b.owner, tile.Load):
+    for dot in [op for op in kernel.body.walk() if isinstance(op, tile.Dot)]:
+        if (right := matrix(dot.b, 1)) is not None:
+            found.append(right)
             continue
-        load = op.b.owner
-        type, uses = load.buffer.type, list(load.buffer.uses)
-        assert isinstance(type, tile.BufferType)
-        plain = all(isinstance(s.owner, tile.Axis) for s in load.subscripts)
-        masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
-        if not plain or not masks or len(uses) != 1 or len(load.subscripts) != 2:
-            continue
-        if type.dtype.ir != f32 or len(type.shape) != 2 or load.offset[0] != 0:
-            continue
-        row, column = axes_of(load)
-        strides = {s.owner: d for s, d in zip(load.subscripts, load.strides, strict=True)}
-        if (row.dim, column.dim) != (0, 1) or strides[row] != type.shape[1] or strides[column] != 1:
-            continue
-        if (row.bound[0], column.bound[0]) == type.shape and len(list(load.result.uses)) == 1:
-            found.append(load)
+        left = matrix(dot.a, 0) if has_places(dot) else None
+        if left is not None and (not evenly_spaced(dot.b) or is_worth_packing(*left.shape)):
+            found.append(left)
     return found
 
 
-def axes_of(load: tile.Load) -> tuple[tile.Axis, tile.Axis]:
-    """The axes of a load's subscripts, by the dim of the tile that they lie along."""
-    first, second = sorted((s.owner for s in load.subscripts), key=lambda a: a.dim)  # type: ignore[union-attr]
-    assert isinstance(first, tile.Axis) and isinstance(second, tile.Axis)
-    return first, second
+def is_worth_packing(depth: Dim, rows: Dim) -> bool:
+    """Whether a left operand that could stay where it is gains by being packed."""
+    if not isinstance(depth, int) or not isinstance(rows, int):
+        return False
+    return depth >= LEAST_DEPTH and rows >= LEAST_FILLED * (-(-rows // 16) * 16)
+
+
+def matrix(value: SSAValue, dim: int) -> Operand | None:
+    """The whole row-major matrix of f32 that a dot's operand is, with nothing else that reads it.
+
+    A right operand lies across along `dim` 1 of its tile and may have two dims only; a left one's
+    further dims are summed over as one.
+    """
+    load = value.owner
+    if not isinstance(load, tile.Load) or len(list(load.result.uses)) != 1:
+        return None
+    type = load.buffer.type
+    assert isinstance(type, tile.BufferType)
+    if type.dtype.ir != f32 or len(type.shape) < 2 or load.offset[0] != 0:
+        return None
+    masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
+    axes = [s.owner for s in load.subscripts]
+    if not masks or len(axes) != 2 or len(list(load.buffer.uses)) != 1:
+        return None
+    first, second = sorted(zip(load.strides, axes, strict=True), key=lambda p: p[0] == 1)
+    row, column = first[1], second[1]
+    if not isinstance(row, tile.Axis) or not isinstance(column, tile.Axis):
+        return None
+    size = 1
+    for d in type.shape[1:]:
+        size = size * d  # type: ignore[operator]
+    whole = (row.bound[0], column.bound[0]) == (type.shape[0], size)
+    if (row.dim, column.dim) != (0, 1) or not whole or (first[0], second[0]) != (size, 1):
+        return None
+    if dim == 1:
+        return Operand(load, row, column) if len(type.shape) == 2 else None
+    return Operand(load, column, row)
+
+
+def has_places(dot: tile.Dot) -> bool:
+    """Whether the place of each element of a dot's right operand is that of a row plus a column."""
+    load = dot.b.owner
+    if not isinstance(load, tile.Load) or tile_shape(load.result.type) == ():
+        return False
+    type = load.buffer.type
+    assert isinstance(type, tile.BufferType)
+    masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
+    return type.dtype.ir == f32 and masks and load.by_dims() is not None
+
+
+def evenly_spaced(value: SSAValue) -> bool:
+    """Whether the rows and columns of a load are each evenly spaced in memory."""
+    load = value.owner
+    assert isinstance(load, tile.Load)
+    return all(
+        isinstance(s.owner, tile.Axis) or all(d == 1 for d in tile_shape(s.type))
+        for s in load.subscripts
+    )

@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 
 from aicc.ir import tile
 from aicc.ir.types import typical
+from aicc.passes.pack_weights import evenly_spaced, has_places, operands
 from aicc.passes.schedules import Rules
 
 ORIGIN = "modelled for a CPU"
@@ -30,6 +31,9 @@ MOST_SUMS = 128 * 512
 
 NEAR_SUMS = 32 * 256
 """Sums that stay in the first cache."""
+
+MOST_PLACES = 8192
+"""Rows of a product's right operand that one list says the places of."""
 
 MOST_COMPUTED = 128 * 512
 """Elements of a product's right operand that are computed at a time."""
@@ -67,22 +71,25 @@ class ScheduleCpu(ModulePass):
         """The blocks for which the slowest thread has least to do."""
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
-        computed = computes_right(kernel)
+        places = reads_places(kernel)
+        computed = not places and computes_right(kernel)
+        rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
+        columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
+        depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
         batch = 1
         for d in kernel.grid[:-1]:
             batch *= typical(d)
         best, chosen = float("inf"), {}
         for block_m, block_n, block_k in itertools.product(
-            allowed(kernel, rules, "BLOCK_M", m, (512, 256, 192, 128, 96, 64, 48, 24)),
-            allowed(
-                kernel, rules, "BLOCK_N", n, (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32), 16
-            ),
-            allowed(kernel, rules, "BLOCK_K", k, (1024, 768, 512, 384, 256, 128, 64), 16),
+            allowed(kernel, rules, "BLOCK_M", m, rows),
+            allowed(kernel, rules, "BLOCK_N", n, columns, 1 if places else 16),
+            allowed(kernel, rules, "BLOCK_K", k, depths, 1 if places else 16),
         ):
             if block_m * block_n * dots > MOST_SUMS or block_k * block_n * computed > MOST_COMPUTED:
                 continue
             programs = batch * -(-m // block_m) * -(-n // block_n)
-            time = -(-programs // self.threads) * program_time(
+            time_of = places_time if places else program_time
+            time = -(-programs // self.threads) * time_of(
                 min(block_m, m), min(block_n, n), block_k, k, dots
             )
             if time < best:
@@ -110,6 +117,17 @@ def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
     near = rows * columns <= NEAR_SUMS
     kept = -(-k // block_k) * rows * columns / (8 if near else 4)
     return dots * (busy + packing + kept) + m * n / (8 if near else 4) + 2000
+
+
+def places_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
+    """As `program_time`, where the right operand is read by lists of places."""
+    vectors = -(-m // COLUMN_STEP)
+    columns = min(up(n, 6), up(n, 5))
+    busy = columns * k * (vectors // 4 * 2 + (0, 0.7, 1.1, 1.6)[vectors % 4])
+    streamed = up(m, 64) * k / 8  # the panels come from memory
+    kept = m * n * (1 + (k > block_k) * 2 * (k // block_k))
+    near = m * n <= NEAR_SUMS
+    return dots * (busy + streamed + kept) + 2 * k + m * n / (8 if near else 4) + 2000
 
 
 def up(value: int, step: int) -> int:
@@ -144,6 +162,16 @@ def extent(kernel: tile.Kernel, parameter: str) -> int:
         if isinstance(op, tile.Axis) and str(op.block[0]) == parameter:
             return typical(op.bound[0])
     return 1
+
+
+def reads_places(kernel: tile.Kernel) -> bool:
+    """Whether a product's right operand is read by lists of where its rows and columns lie.
+
+    So it is where those are not evenly spaced, or a constant left operand is going to be packed.
+    """
+    dots = [op for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+    packed = {o.load.result for o in operands(kernel) if o.side == "rows"}
+    return any(has_places(d) and (d.a in packed or not evenly_spaced(d.b)) for d in dots)
 
 
 def computes_right(kernel: tile.Kernel) -> bool:

@@ -237,6 +237,19 @@ def mod(a: Dim, b: Dim) -> Dim:
     return a if _is_remainder(a, b) else _call("mod", a, b)
 
 
+def recombined(d: Dim) -> Dim:
+    """The expression with ``x`` for each ``floordiv(x, k) * k + mod(x, k)`` in it."""
+    for call, c in _lone_calls(d, "mod"):
+        x, k = call.args
+        quotient = floordiv(x, k) * k
+        if isinstance(quotient, int):
+            continue
+        there = dict(_terms(d))
+        if all(there.get(m) == c * q for m, q in _terms(quotient)):
+            return recombined(d - (quotient + mod(x, k)) * c + x * c)
+    return d
+
+
 def minimum(*dims: Dim) -> Dim:
     """The least of one or more dims."""
     return _extreme("min", dims)

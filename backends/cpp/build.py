@@ -20,6 +20,9 @@ from pathlib import Path
 RUNTIME = Path(__file__).parent / "runtime"
 HEADER = "aicc_cpu.h"
 
+PRODUCTS = ("dot.cpp", "places.cpp")
+"""Sources of the runtime that every library needs."""
+
 FLAGS = (
     *("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-w"),
     *("-fwrapv", "-fno-math-errno", "-fno-trapping-math"),
@@ -113,7 +116,7 @@ class Builder:
             return path
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            names = ["dot.cpp", *(["model.cpp"] if model else [])]
+            names = [*PRODUCTS, *(["model.cpp"] if model else [])]
             runtime = [pool.submit(self.runtime_object, n) for n in names]
             headers = self.headers()
             objects = [pool.submit(self.object, s, headers) for s in sources.values()]

@@ -16,7 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.cpp.expressions import Value, index_text, op_text
 from aicc.backends.cpp.nests import NestPrinter
-from aicc.backends.cpp.stages import PANEL, Nest, Stages, is_column
+from aicc.backends.cpp.stages import PANEL, Distances, Nest, Stages
 from aicc.backends.cpp.text import (
     INDENT,
     RESERVED,
@@ -66,7 +66,7 @@ class KernelPrinter:
         self.scalars: dict[SSAValue, str] = {}
         self.arrays: dict[SSAValue, Array] = {}
         self.buffers: dict[SSAValue, str] = {}
-        self.row_lists: dict[tile.Load, str] = {}
+        self.lists: dict[Distances, str] = {}
         self.fresh_sums: dict[tile.Dot, str] = {}
         self.counts: dict[tuple, str] = {}
         self.sizes = kernel.sizes
@@ -268,8 +268,8 @@ class KernelPrinter:
             size = shape[d]
             if step == 1:
                 size = -(-size // LANES) * LANES
-                if any(s != 1 for s in shape[:d]) and size % 1024 == 0:
-                    size += LANES  # rows apart by a power of two fall into one set of the cache
+                if any(s != 1 for s in shape[:d]) and size // LANES % 2 == 0:
+                    size += LANES  # rows apart by even numbers of lines share sets of the cache
             step *= size
         bits = {"double": 8, "int64_t": 8, "f16": 2, "bf16": 2, "int16_t": 2}
         width = bits.get(type, 1 if type in ("bool", "int8_t") else 4)
@@ -278,14 +278,14 @@ class KernelPrinter:
         self.line(f"alignas(64) {type} {name}[{step}];")
         return Array(name, type, tuple(pitches), step)
 
-    def row_list(self, load: tile.Load) -> str:
-        """The array that says where a load's rows lie."""
-        if load not in self.row_lists:
-            size = -(-self.stages.shape(load.result)[0] // LANES) * LANES
+    def distances(self, sink: Distances) -> str:
+        """The array that says where a load's rows or columns lie."""
+        if sink not in self.lists:
+            size = -(-self.stages.shape(sink.load.result)[sink.dim] // LANES) * LANES
             self.bytes += 8 * size
-            self.row_lists[load] = self.fresh("rows")
-            self.line(f"alignas(64) int64_t {self.row_lists[load]}[{size}];")
-        return self.row_lists[load]
+            self.lists[sink] = self.fresh(("rows", "columns")[sink.dim])
+            self.line(f"alignas(64) int64_t {self.lists[sink]}[{size}];")
+        return self.lists[sink]
 
     # ------------------------------------------------------------------ dots and loops
 
@@ -304,16 +304,15 @@ class KernelPrinter:
             return f"matrix<{type}>{{{array.name}, {row}, {column or 1}}}"
         load = self.stages.loaded(value)
         assert load is not None
-        if load in self.row_lists:
-            terms = [dim_text(bind(load.offset[0], self.schedule))]
-            terms += [self.scalar(s.owner.start) for s in load.subscripts if is_column(s)]  # type: ignore[union-attr]
-            pointer = plus(self.buffer(load.buffer), *terms)
-            return f"listed<{type}>{{{pointer}, {self.row_lists[load]}}}"
+        if (at := [self.lists.get(Distances(load, dim)) for dim in (0, 1)]) != [None, None]:
+            pointer = plus(self.buffer(load.buffer), dim_text(bind(load.offset[0], self.schedule)))
+            return f"places<{type}>{{{pointer}, {at[0]}, {at[1]}}}"
         strides = self.stages.direct(load)
         assert strides is not None
-        if (found := self.stages.panel(load)) is not None:
-            rows, columns, panel = found
-            first = [self.scalar(a.start) for a in (columns, rows)]
+        found = self.stages.panel(load, 0) or self.stages.panel(load, 1)
+        if found is not None:
+            along, across, panel = found
+            first = [self.scalar(a.start) for a in (across, along)]
             at = [times(f"({first[0]}) / {PANEL}", panel), times(first[1], PANEL)]
             pointer = plus(self.buffer(load.buffer), *(t for t in at))
             return f"panels<{type}>{{{pointer}, {dim_text(panel)}}}"

@@ -6,7 +6,7 @@ from xdsl.ir import SSAValue
 
 from aicc.backends.cpp.expressions import TRUE, Value, broad, neutral_text
 from aicc.backends.cpp.spellings import REDUCE
-from aicc.backends.cpp.stages import Rows
+from aicc.backends.cpp.stages import Distances
 from aicc.backends.cpp.text import Unprintable, bracketed, dim_text, plus, times, type_name
 from aicc.backends.cpp.values import NestValues
 from aicc.backends.cpp.walks import Place
@@ -28,8 +28,8 @@ class NestPrinter(NestValues):
                 self.reduce(s)
             elif isinstance(s, tile.ArgReduce):
                 self.arg_reduce(s)
-            elif isinstance(s, Rows):
-                self.rows(s)
+            elif isinstance(s, Distances):
+                self.distances(s)
             else:
                 assert isinstance(s, SSAValue)
                 self.keep(s)
@@ -132,30 +132,30 @@ class NestPrinter(NestValues):
         else:
             self.last.append(f"store_strided(lanes, {text}, {step}, {made});")
 
-    def rows(self, rows: Rows) -> None:
-        """Write where the rows of a load lie."""
-        name = self.kernel.row_list(rows.load)
+    def distances(self, sink: Distances) -> None:
+        """Write where the rows or columns of a load lie."""
+        name = self.kernel.distances(sink)
         place = self.home()
-        total: Value | None = None
-        for s, stride in rows.subscripts:
-            at = self.value(s, self.operand_place(rows.load, s, place))
+        total = Value("0")
+        for s, stride in sink.subscripts:
+            at = self.value(s, self.operand_place(sink.load, s, place))
             by = bind(stride, self.kernel.schedule)
             if at.wide:
                 part = Value(times(at.text, by), at.depth, True)
             else:
                 part = Value(times(at.text, by), at.depth, False, at.step * by)
-            if total is None:
-                total = part
-            elif total.wide or part.wide:
+            if total.wide or part.wide:
                 x, y = (bracketed(broad(self.whole(v), "int64_t")) for v in (total, part))
                 total = Value(f"{x} + {y}", self.inner, True)
             else:
                 text = plus(total.text, part.text)
                 total = Value(text, max(total.depth, part.depth), False, total.step + part.step)
-        assert total is not None
         value = broad(self.whole(total), "int64_t")
-        at, step = self.array_place((1, 0), place)
-        self.last.append(f"lanes.store({plus(name, at, times(self.counter, step))}, {value});")
+        at, step = self.array_place((1, 1), place)
+        if step == 0:
+            self.last.append(f"{name}[{at}] = {total.text};")
+        else:
+            self.last.append(f"lanes.store({plus(name, at, times(self.counter, step))}, {value});")
 
     def reduce(self, op: tile.Reduce) -> None:
         place = self.place_of(op.input)

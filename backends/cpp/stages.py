@@ -58,23 +58,21 @@ def step_cost(op: Operation) -> int:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Where the rows of a load lie that a dot reads row by row: a sink of a nest."""
+class Distances:
+    """Where the rows (`dim` 0) or columns (1) of a load lie that a dot reads: a sink of a nest."""
 
     load: tile.Load
+    dim: int
 
     @property
     def subscripts(self) -> list[tuple[SSAValue, Dim]]:
-        """Those along the rows, with their strides; the last is along the columns."""
-        pairs = zip(self.load.subscripts, self.load.strides, strict=True)
-        return [(s, d) for s, d in pairs if not is_column(s)]
+        """Those along the dim, with their strides."""
+        found = self.load.by_dims()
+        assert found is not None
+        return found[self.dim]
 
 
-Sink = Operation | SSAValue | Rows
-
-
-def is_column(subscript: SSAValue) -> bool:
-    return isinstance(subscript.owner, tile.Axis) and subscript.owner.dim == 1
+Sink = Operation | SSAValue | Distances
 
 
 @dataclass
@@ -166,7 +164,7 @@ class Stages:
         """The block's steps in order; marks what is kept on the way."""
         ops = list(block.ops)
         self.take_over(block)
-        listed: list[tile.Load] = []
+        listed: list[Distances] = []
         # What other blocks and dots need as arrays.
         for op in ops:
             if isinstance(op, scf.ForOp):
@@ -176,8 +174,8 @@ class Stages:
             elif isinstance(op, tile.Dot):
                 for v in (op.a, op.b):
                     load = self.loaded(v)
-                    if load is not None and v is op.b and self.is_listed(load):
-                        listed.append(load)
+                    if v is op.b and (places := self.places(op)) is not None:
+                        listed += [Distances(places, dim) for dim in (0, 1)]
                     elif load is None or self.direct(load) is None:
                         self.keep(v)
                 if not self.is_zero(op.acc):
@@ -190,10 +188,9 @@ class Stages:
         last = max((self.level[v] for op in ops if isinstance(op, tile.Store)
                     for v in self.inputs(op, block)), default=0)  # fmt: skip
         sinks: list[tuple[int, Sink]] = []
-        for load in listed:
-            rows = Rows(load)
-            stage = max((self.level[v] for v, _ in rows.subscripts if v in self.level), default=0)
-            sinks.append((stage, rows))
+        for s in listed:
+            stage = max((self.level[v] for v, _ in s.subscripts if v in self.level), default=0)
+            sinks.append((stage, s))
         for op in ops:
             if isinstance(op, tile.Store):
                 sinks.append((last, op))
@@ -231,7 +228,7 @@ class Stages:
     @staticmethod
     def roots(sink: Sink) -> Iterable[SSAValue]:
         """The values that a sink needs."""
-        if isinstance(sink, Rows):
+        if isinstance(sink, Distances):
             return [v for v, _ in sink.subscripts]
         operands = sink.operands if isinstance(sink, Operation) else [sink]
         return [v for v in operands if not isinstance(v.type, tile.BufferType)]
@@ -312,8 +309,10 @@ class Stages:
         return None
 
     def sink_shape(self, sink: Sink) -> tuple[int, ...]:
-        if isinstance(sink, Rows):
-            return (self.shape(sink.load.result)[0], 1)
+        if isinstance(sink, Distances):
+            return tuple(
+                d if i == sink.dim else 1 for i, d in enumerate(self.shape(sink.load.result))
+            )
         if isinstance(sink, SSAValue):
             return self.shape(sink)
         if isinstance(sink, tile.Store):
@@ -359,7 +358,7 @@ class Stages:
         if len(shape) != 2:
             return None
         strides: list[Dim] = [0, 0]
-        if self.panel(load) is not None:
+        if self.panel(load, 0) is not None or self.panel(load, 1) is not None:
             return PANEL, 1
         for s, stride in zip(load.subscripts, load.strides, strict=True):
             if not self.is_tile(s):
@@ -380,17 +379,27 @@ class Stages:
                 op = op.true.owner
         return op if isinstance(op, tile.Load) else None
 
-    def is_listed(self, load: tile.Load) -> bool:
-        """Whether each row of a load is one run of f32, and only rows are hard to find."""
-        if self.direct(load) is not None or tile_element(load.result.type) != f32:
-            return False
-        masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
-        columns = [d for s, d in zip(load.subscripts, load.strides, strict=True) if is_column(s)]
-        rows = all(self.shape(s)[1:] in ((), (1,)) for s in load.subscripts if not is_column(s))
-        return masks and rows and columns == [1] and len(self.shape(load.result)) == 2
+    def places(self, dot: tile.Dot) -> tile.Load | None:
+        """The right operand of a dot where it is read by lists of where rows and columns lie.
 
-    def panel(self, load: tile.Load) -> tuple[tile.Axis, tile.Axis, Dim] | None:
-        """Rows and columns of a load from panels, and how far apart those are."""
+        That needs f32 and no masks but ends; it is done where the left operand lies in panels, and
+        where the columns are not evenly spaced.
+        """
+        load, left = self.loaded(dot.b), self.loaded(dot.a)
+        if load is None or tile_element(load.result.type) != f32 or load.by_dims() is None:
+            return None
+        if any(not isinstance(c.owner, tile.InBounds) for c in load.conditions()):
+            return None
+        if len(self.shape(load.result)) != 2:
+            return None
+        packed = left is not None and self.panel(left, 0) is not None
+        return load if packed or self.direct(load) is None else None
+
+    def panel(self, load: tile.Load, dim: int) -> tuple[tile.Axis, tile.Axis, Dim] | None:
+        """What a load takes from panels, and how far apart those are; None if it takes none.
+
+        That is the axis along panels and the one across, which lies along `dim` of the tile.
+        """
         if len(load.subscripts) != 3 or load.strides[1:] != (PANEL, 1) or load.offset[0] != 0:
             return None
         (outer, row, inner) = (s.owner for s in load.subscripts)
@@ -404,8 +413,10 @@ class Stages:
         numbers = [self.size_of(o.operands[1]) for o in (outer, inner)]
         if not same or numbers != [PANEL, PANEL] or not isinstance(column, tile.Axis):
             return None
-        block = self.dim(column.block[0])
-        return (row, column, load.strides[0]) if block % PANEL == 0 else None
+        block, bound = self.dim(column.block[0]), bind(column.bound[0], self.kernel.schedule)
+        whole = isinstance(bound, int) and bound <= block
+        aligned = whole or block % PANEL == 0
+        return (row, column, load.strides[0]) if aligned and column.dim == dim else None
 
     def size_of(self, value: SSAValue) -> Dim | None:
         """The expression that a value is everywhere, if it is a size."""

@@ -12,28 +12,20 @@ from xdsl.ir import Block
 
 from aicc.ir import graph
 from aicc.ir.graph import Fused
-from aicc.ir.symbols import Dim, SymExpr, floordiv, mod, sym
+from aicc.ir.symbols import Dim, floordiv, mod, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.depthwise import is_depthwise, lower_depthwise
 from aicc.passes.tiling.pooling import Window
 from aicc.passes.tiling.products import M, Product, check_dtypes
-from aicc.passes.tiling.spaces import coefficient, known_shape
+from aicc.passes.tiling.spaces import known_shape
 
 
-def lower_conv(
-    op: Fused, conv: graph.Conv | graph.ConvTranspose, runs: bool = False
-) -> tuple[Block, dict]:
-    """The body of a kernel for `op`, which is built around `conv`, and its parameters.
-
-    With `runs`, rows of a plane are taken as one run of places where a tap only shifts them: those
-    between the end of a row of the result and the next of the image are computed in vain.
-    """
+def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
+    """The body of a kernel for `op`, which is built around `conv`, and its parameters."""
     if isinstance(conv, graph.Conv) and is_depthwise(conv):
         return lower_depthwise(op, conv)
-    made = _Convolution(op, conv)
-    product = made.product()
-    return ((made.run(product) if runs else None) or product).lower()
+    return _Convolution(op, conv).product().lower()
 
 
 class _Convolution:
@@ -50,18 +42,11 @@ class _Convolution:
         else:
             self.summed, self.channels = self.weight[1], floordiv(self.weight[0], conv.groups)
 
-    def product(self, place: SymExpr | None = None, pitch: int = 0, length: int = 0) -> Product:
-        """The product; over a run of so many places where `place` is its axis.
-
-        `pitch` is the distance from a row of the image to the next.
-        """
+    def product(self) -> Product:
         name, r = n.axis_name, range(self.rank)
         places = [name(f"s{i}") for i in r]
         sizes: Sequence[Dim] = self.shape[2:]
         over: list[Dim] = [sym(s) for s in places]
-        if place is not None:
-            places, sizes = [str(place)], [length]
-            over = [floordiv(place, pitch), mod(place, pitch)]
         left, right = ([name(f"{c}{side}") for c in ["c", *(f"t{i}" for i in r)]] for side in "ab")
         summed = [self.summed, *self.weight[2:]]
         batch, group = name("image"), name("group")
@@ -92,12 +77,7 @@ class _Convolution:
             add = "arith.addf" if self.out.is_float else "arith.addi"
             after = n.Combine(self.out, acc.axes, add, acc, bias)
         at = [sym(a) for a in right]
-        if place is None:
-            patch = self.patch(tracer, at, g, [sym(batch)], over)
-        else:
-            patch = self.patch(tracer, at, g, [sym(batch)], [0, 0])
-            assert isinstance(patch, n.Read)
-            patch.offset, patch.axes = patch.offset + place, patch.axes | {str(place)}
+        patch = self.patch(tracer, at, g, [sym(batch)], over)
         return Product(
             self.op,
             [self.conv.result],
@@ -111,25 +91,7 @@ class _Convolution:
             [acc],
             [after],
             indexed=True,
-            valid=() if place is None else (self.shape[3] - 1 - mod(place, pitch),),
         )
-
-    def run(self, product: Product) -> Product | None:
-        """A product over runs of places; None where taps do more than shift the image."""
-        (patch,) = product.rhs
-        if self.rank != 2 or self.transposed or not isinstance(patch, n.Read) or patch.when:
-            return None
-        rows, columns = (n.axis_name(f"s{i}") for i in range(2))
-        pitch = coefficient(patch.offset, rows)
-        known = isinstance(pitch, int) and all(isinstance(d, int) for d in self.shape[2:])
-        if not known or coefficient(patch.offset, columns) != 1 or pitch == 0:
-            return None
-        high, wide = self.shape[2:]
-        assert isinstance(pitch, int) and isinstance(high, int) and isinstance(wide, int)
-        if not wide < pitch <= 2 * wide:
-            return None  # of one width they are one run already
-        place = sym(n.axis_name("place"))
-        return self.product(place, pitch, (high - 1) * pitch + wide)
 
     def taps(self, tracer: n.Tracer, at: list, g: Dim, channel: Dim) -> n.Node:
         """The weight, at a channel of the output, a channel of the input and a tap."""

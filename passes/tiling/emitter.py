@@ -11,7 +11,7 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from aicc.ir import tile
 from aicc.ir.dtypes import DType
-from aicc.ir.symbols import Call, Dim, SymExpr
+from aicc.ir.symbols import Call, Dim, SymExpr, recombined
 from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.types import broadcast_tiles, signless, tile_element, tile_shape
 from aicc.ir.tile.types import tile as tile_type
@@ -363,7 +363,7 @@ class Emitter:
 
     def access(self, offset: Dim) -> tuple[list[SSAValue], list[Dim], Dim]:
         """Subscripts, their strides, and the rest of an offset, axes before other expressions."""
-        offset = self.renamed(offset)
+        offset = recombined(self.renamed(offset))
         if isinstance(offset, int):
             return [], [], offset
         fixed: Dim = offset.constant

@@ -71,8 +71,6 @@ class Product:
     after: Sequence[n.Node]
     indexed: bool = False
     """Whether the right operand's address takes divisions: more registers for each element."""
-    valid: Sequence[Dim] = ()
-    """Expressions that are negative where a column isn't of the result."""
 
     def lower(self) -> tuple[Block, dict]:
         """The kernel's body and its parameters."""
@@ -151,9 +149,6 @@ class _Kernel:
             e.remember(given, e.scalars.cast(total, computed(given.dtype)))
         for node, plan, total in zip(sums, plans, found[len(product.acc) :], strict=True):
             e.remember(node, e.finished(plan, total))
-        e.axes[columns].inside = e.all_of(
-            [v for v in (e.axes[columns].inside, e.conditions(product.valid)) if v is not None]
-        )
         for o, buffer in zip(self.outputs, results, strict=True):
             e.store(o.node, buffer, o.offset, [*o.axes, rows, columns])
         return finished(e, product.op, [*(a.extent for a in grid), tiles_m * tiles_n])

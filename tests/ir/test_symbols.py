@@ -31,6 +31,7 @@ from aicc.ir.symbols import (
     mod,
     parse,
     product,
+    recombined,
     rename,
     sym,
 )
@@ -137,6 +138,16 @@ def test_agrees_with_integer_arithmetic(tree: Tree, env: Env) -> None:
         low, high = bounds(dim, ranges)
         assert (low is None or low <= value) and (high is None or value <= high)
     assert could_be_equal(dim, value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(trees, trees, st.integers(1, 9), st.integers(-3, 3), envs)
+def test_quotients_and_rests_recombine(t: Tree, rest: Tree, k: int, c: int, env: Env) -> None:
+    x, more = built(t), built(rest)
+    split = (floordiv(x, k) * k + mod(x, k)) * c + more
+    want = computed(t, env) * c + computed(rest, env)
+    assert evaluate(recombined(split), env) == want
+    assert recombined((floordiv(a, k) * k + mod(a, k)) * c + b) == a * c + b
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,4 +1,4 @@
-"""Schedules for CPUs and what goes with them: packed weights, padded images, runs of places."""
+"""Schedules for CPUs and what goes with them: packed weights, padded images, lists of places."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_weights_that_are_inputs_stay():
     assert [a.type.shape for a in kernel.body.block.args][1] == (768, 256)  # type: ignore[union-attr]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     size=st.tuples(st.integers(3, 12), st.integers(3, 12)),
     taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -86,22 +86,49 @@ def test_weights_that_are_inputs_stay():
     dilations=st.tuples(st.integers(1, 2), st.integers(1, 2)),
     groups=st.sampled_from([1, 2]),
     batch=st.integers(1, 2),
+    channels=st.sampled_from([6, 32]),
+    constant=st.booleans(),
 )
-def test_padded_images_and_runs_change_nothing(size, taps, stride, pads, dilations, groups, batch):
+def test_padded_images_read_by_places_change_nothing(
+    size, taps, stride, pads, dilations, groups, batch, channels, constant
+):
     reach = [(t - 1) * d + 1 for t, d in zip(taps, dilations, strict=True)]
     pads = [min(p, r) for p, r in zip(pads, reach * 2, strict=True)]
     if any(size[i] + pads[i] + pads[2 + i] < reach[i] for i in range(2)):
         return
 
-    def body(b, x, w, bias):
+    weight = np.random.default_rng(0).standard_normal((channels, 4 // groups, *taps), np.float32)
+
+    def body(b, x, bias, *rest):
+        w = rest[0] if rest else b.constant(DenseAttr.make(weight, "w").array, "f32", "w")
         y = b.emit(graph.Conv, x, w, bias, strides=[stride, stride], pads=pads,
                    dilations=list(dilations), groups=groups)  # fmt: skip
         return [b.emit(graph.Relu, y)]
 
-    types = ((batch, 4, *size), (6, 4 // groups, *taps), (6,))
+    types = [(batch, 4, *size), (channels,), *([] if constant else [weight.shape])]
     module = module_of(body, *(tensor(t, "f32") for t in types))
     inputs = sample_inputs(module)
     want = NUMPY.run(module, inputs)
-    run_passes(module, "fuse,pad-images,lower-to-tile{runs=true},dce,schedule-cpu{threads=2}")
+    run_passes(module, "fuse,pad-images,lower-to-tile,dce,schedule-cpu{threads=2},pack-weights")
     for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
         np.testing.assert_allclose(run(module, inputs)[0], want[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels, packed", [(96, True), (40, True), (8, False)])
+def test_weights_of_convolutions_lie_in_panels_where_rows_fill_vectors(channels, packed):
+    weight = np.random.default_rng(0).standard_normal((channels, 64, 1, 1), np.float32)
+
+    def body(b, x):
+        w = b.constant(DenseAttr.make(weight, "w").array, "f32", "w")
+        return [b.emit(graph.Conv, x, w, None, strides=[1, 1], pads=[0] * 4, dilations=[1, 1],
+                       groups=1)]  # fmt: skip
+
+    module = module_of(body, tensor((2, 64, 7, 7), "f32"))
+    inputs = sample_inputs(module)
+    want = NUMPY.run(module, inputs)
+    run_passes(module, f"{SCHEDULED},pack-weights,dce")
+    (constant,) = [op for op in main_of(module).walk() if isinstance(op, graph.Constant)]
+    shape = (-(-channels // 64), 64, 64) if packed else weight.shape
+    assert shape_of(constant.result) == shape
+    assert ("places<float>" in CPP.load(module).source) == packed
+    np.testing.assert_allclose(CPP.load(module)(*inputs)[0], want[0], rtol=1e-4, atol=1e-4)

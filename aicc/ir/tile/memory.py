@@ -101,6 +101,19 @@ class Access(GraphOp):
                 f"{self.name}: reaches element {last} of a buffer of {size} elements"
             )
 
+    def by_dims(self) -> list[list[tuple[SSAValue, Dim]]] | None:
+        """The subscripts with their strides, by the dim of the tile that each varies along.
+
+        None if one varies along several dims; those that vary along none count to the first.
+        """
+        found: list[list[tuple[SSAValue, Dim]]] = [[] for _ in self.verify_access()]
+        for s, stride in zip(self.subscripts, self.strides, strict=True):
+            along = [i for i, d in enumerate(tile_shape(s.type)) if d != 1]
+            if len(along) > 1 or not found:
+                return None
+            found[along[0] if along else 0].append((s, stride))
+        return found
+
     def conditions(self) -> Iterator[SSAValue]:
         """What the mask is the conjunction of."""
         pending = [self.mask] if self.mask is not None else []

@@ -29,21 +29,23 @@ struct panels {
   static constexpr int64_t width = 64;
 };
 
-// A matrix whose row k lies at data + at[k].
+// A matrix whose element (i, j) is at data[rows[i] + columns[j]].
 template <class T>
-struct listed {
+struct places {
   const T* data;
-  const int64_t* at;
+  const int64_t *rows, *columns;
 };
 
 // c[i, j] = (add ? c[i, j] : 0) + sum over k of a[i, k] * b[k, j], with `row` elements from a row
 // of c to the next: a multiple of W, up to which columns beyond n may be written. Operands of 16
-// bits are summed in float, bytes in 32 bits.
+// bits are summed in float, bytes in 32 bits. Panels on the left are of rows.
 void dot(float* c, int64_t row, matrix<float> a, matrix<float> b, int64_t m, int64_t n, int64_t k,
          bool add);
 void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int64_t n, int64_t k,
          bool add);
-void dot(float* c, int64_t row, matrix<float> a, listed<float> b, int64_t m, int64_t n, int64_t k,
+void dot(float* c, int64_t row, matrix<float> a, places<float> b, int64_t m, int64_t n, int64_t k,
+         bool add);
+void dot(float* c, int64_t row, panels<float> a, places<float> b, int64_t m, int64_t n, int64_t k,
          bool add);
 void dot(float* c, int64_t row, matrix<f16> a, matrix<f16> b, int64_t m, int64_t n, int64_t k,
          bool add);

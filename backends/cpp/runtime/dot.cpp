@@ -1,61 +1,16 @@
 // Products of tiles: blocks of 6 rows by 4 vectors of columns are summed in registers.
 
-#include <cstdlib>
-#include <memory>
-#include <new>
-
-#include "aicc_cpu.h"
+#include "dot.h"
 
 namespace aicc {
 namespace {
 
-constexpr int ROWS = 6, VECTORS = BYTES == 32 ? 2 : 4;
-
-template <class T>
-struct native {
-  typedef T type __attribute__((vector_size(BYTES)));
-  typedef T loose __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
-  static constexpr int LANES = BYTES / sizeof(T);
-};
-
-// Memory of this thread's own, at least so large, kept from call to call.
-template <class T>
-T* scratch(int which, size_t count) {
-  struct kept {
-    void* data = nullptr;
-    size_t bytes = 0;
-    ~kept() { std::free(data); }
-  };
-  static thread_local kept all[3];
-  kept& mine = all[which];
-  size_t bytes = (count * sizeof(T) + 4095) / 4096 * 4096;
-  if (mine.bytes < bytes) {
-    std::free(mine.data);
-    mine.data = std::aligned_alloc(4096, bytes);
-    mine.bytes = mine.data ? bytes : 0;
-    if (!mine.data) throw std::bad_alloc();
-  }
-  return static_cast<T*>(mine.data);
-}
-
-// Where rows of a right operand lie: evenly, or as a list says.
-template <class T>
-struct even {
-  const T* data;
-  int64_t row;
-};
-template <class T>
-AICC_INLINE const T* row_of(const even<T>& b, int64_t k) {
-  return b.data + k * b.row;
-}
-template <class T>
-AICC_INLINE const T* row_of(const listed<T>& b, int64_t k) {
-  return b.data + b.at[k];
-}
+constexpr int ROWS = 6;
 
 // R rows by V vectors.
-template <class T, int R, int V, class B>
-void block(T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t depth, bool add) {
+template <class T, int R, int V>
+void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
+           int64_t depth, bool add) {
   using N = typename native<T>::type;
   using L = typename native<T>::loose;
   constexpr int LANES = native<T>::LANES;
@@ -71,7 +26,7 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t depth, boo
     }
   for (int64_t k = 0; k < depth; ++k) {
     N right[V];
-    const T* from = row_of(b, k);
+    const T* from = b + k * brow;
 #pragma GCC unroll 8
     for (int j = 0; j < V; ++j) right[j] = *(const L*)(from + j * LANES);
 #pragma GCC unroll 8
@@ -87,19 +42,20 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t depth, boo
     for (int j = 0; j < V; ++j) *(L*)(c + i * crow + j * LANES) = total[i][j];
 }
 
-template <class T, int V, class B>
-void rows(T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t m, int64_t depth, bool add) {
+template <class T, int V>
+void rows(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
+          int64_t m, int64_t depth, bool add) {
   int64_t i = 0;
   for (; i + ROWS <= m; i += ROWS)
-    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, depth, add);
+    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
   c += i * crow;
   a += i * arow;
   switch (m - i) {
-    case 1: return block<T, 1, V>(c, crow, a, arow, b, depth, add);
-    case 2: return block<T, 2, V>(c, crow, a, arow, b, depth, add);
-    case 3: return block<T, 3, V>(c, crow, a, arow, b, depth, add);
-    case 4: return block<T, 4, V>(c, crow, a, arow, b, depth, add);
-    case 5: return block<T, 5, V>(c, crow, a, arow, b, depth, add);
+    case 1: return block<T, 1, V>(c, crow, a, arow, b, brow, depth, add);
+    case 2: return block<T, 2, V>(c, crow, a, arow, b, brow, depth, add);
+    case 3: return block<T, 3, V>(c, crow, a, arow, b, brow, depth, add);
+    case 4: return block<T, 4, V>(c, crow, a, arow, b, brow, depth, add);
+    case 5: return block<T, 5, V>(c, crow, a, arow, b, brow, depth, add);
   }
 }
 
@@ -183,15 +139,15 @@ const T* left_rows(matrix<From> a, int64_t m, int64_t depth, int64_t& row) {
 }
 
 // All rows by `vectors` vectors of columns.
-template <class T, class B>
-void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, B b, int64_t m,
-             int64_t depth, bool add) {
+template <class T>
+void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, const T* b,
+             int64_t brow, int64_t m, int64_t depth, bool add) {
   switch (vectors) {
-    case 1: return rows<T, 1>(c, crow, a, arow, b, m, depth, add);
-    case 2: return rows<T, 2>(c, crow, a, arow, b, m, depth, add);
+    case 1: return rows<T, 1>(c, crow, a, arow, b, brow, m, depth, add);
+    case 2: return rows<T, 2>(c, crow, a, arow, b, brow, m, depth, add);
 #if !defined(__AVX2__) || defined(AICC_AVX512)
-    case 3: return rows<T, 3>(c, crow, a, arow, b, m, depth, add);
-    case 4: return rows<T, 4>(c, crow, a, arow, b, m, depth, add);
+    case 3: return rows<T, 3>(c, crow, a, arow, b, brow, m, depth, add);
+    case 4: return rows<T, 4>(c, crow, a, arow, b, brow, m, depth, add);
 #endif
   }
 }
@@ -228,7 +184,7 @@ void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int
       right = panel;
       brow = vectors * LANES;
     }
-    columns<T>(vectors, c + j, crow, left, arow, even<T>{right, brow}, m, depth, add);
+    columns<T>(vectors, c + j, crow, left, arow, right, brow, m, depth, add);
   }
 }
 
@@ -254,29 +210,8 @@ void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int
   const float* left = left_rows<float>(a, m, k, arow);
   for (int64_t j = 0; j < n; j += STEP) {
     int64_t vectors = (std::min(n - j, STEP) + LANES - 1) / LANES;
-    const even<float> right{b.data + j / WIDTH * b.panel + j % WIDTH, WIDTH};
-    columns<float>(vectors, c + j, row, left, arow, right, m, k, add);
-  }
-}
-
-void dot(float* c, int64_t row, matrix<float> a, listed<float> b, int64_t m, int64_t n, int64_t k,
-         bool add) {
-  constexpr int LANES = native<float>::LANES;
-  int64_t arow;
-  const float* left = left_rows<float>(a, m, k, arow);
-  for (int64_t j = 0, count; j < n; j += count) {
-    count = next_columns<float>(n - j);
-    int64_t vectors = (count + LANES - 1) / LANES, width = vectors * LANES;
-    if (count == width) {
-      columns<float>(vectors, c + j, row, left, arow, listed<float>{b.data + j, b.at}, m, k, add);
-      continue;
-    }
-    float* panel = scratch<float>(1, size_t(width) * k);  // beyond the last may be no memory
-    for (int64_t y = 0; y < k; ++y) {
-      const float* from = b.data + b.at[y] + j;
-      std::fill(std::copy(from, from + count, panel + y * width), panel + (y + 1) * width, 0.0f);
-    }
-    columns<float>(vectors, c + j, row, left, arow, even<float>{panel, width}, m, k, add);
+    const float* right = b.data + j / WIDTH * b.panel + j % WIDTH;
+    columns<float>(vectors, c + j, row, left, arow, right, WIDTH, m, k, add);
   }
 }
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import aicc
+from aicc.backends.cpp.build import PRODUCTS
 from aicc.errors import InputError
 
 CC = shutil.which("cc") or shutil.which("gcc")
@@ -52,7 +53,7 @@ def test_a_c_program_links_with_the_library(model, artifact):
 
 
 def test_it_builds_from_its_sources(model, artifact):
-    sources = ("kernels.cpp", "weights.cpp", "dot.cpp", "model.cpp")
+    sources = ("kernels.cpp", "weights.cpp", *PRODUCTS, "model.cpp")
     flags = ("-std=c++17", "-O1", "-fopenmp", "-fwrapv", "-w")
     run("g++", *flags, *sources, "-x", "c++", "main.c", "-o", "whole", cwd=artifact)
     np.testing.assert_allclose(float(run("./whole", cwd=artifact)), expected(model), rtol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from aicc.backends.cpp.build import FLAGS, RUNTIME, compiler
+from aicc.backends.cpp.build import FLAGS, PRODUCTS, RUNTIME, compiler
 
 HARNESS = """
 #include "aicc_cpu.h"
@@ -25,6 +25,16 @@ extern "C" void product(float* c, const float* a, const float* b, int64_t m, int
                         int64_t arow, int64_t acol, int64_t brow, int64_t bcol, int64_t add) {
   dot(c, (n + W - 1) / W * W, matrix<float>{a, arow, acol}, matrix<float>{b, brow, bcol}, m, n, k,
       add != 0);
+}
+extern "C" void places_product(float* c, const float* a, const float* packed, const float* b,
+                               const int64_t* rows, const int64_t* columns, int64_t m, int64_t n,
+                               int64_t k, int64_t add) {
+  const int64_t row = (n + W - 1) / W * W;
+  const places<float> right{b, rows, columns};
+  if (packed)
+    dot(c, row, panels<float>{packed, k * 64}, right, m, n, k, add != 0);
+  else
+    dot(c, row, matrix<float>{a, k, 1}, right, m, n, k, add != 0);
 }
 """
 ARCHS = ("x86-64", "x86-64-v3", "x86-64-v4")
@@ -53,7 +63,7 @@ def library(request, tmp_path_factory):
     cxx = compiler()
     assert cxx is not None
     goal = folder / "harness.so"
-    sources = [str(folder / "harness.cpp"), str(RUNTIME / "dot.cpp")]
+    sources = [str(folder / "harness.cpp"), *(str(RUNTIME / n) for n in PRODUCTS)]
     flags = [f for f in FLAGS if f != "-O3"]
     command = [cxx, *flags, "-O2", f"-march={request.param}", "-I", str(RUNTIME), "-shared"]
     subprocess.run([*command, *sources, "-o", str(goal)], check=True, capture_output=True)
@@ -112,3 +122,29 @@ def test_products(library, size, across, add):
     library.product(*(ctypes.c_void_p(x.ctypes.data) for x in (c, left, right)), *numbers)
     want = a.astype(np.float64) @ b.astype(np.float64) + (start if add else 0)
     np.testing.assert_allclose(c[:, :n], want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1, 1), (24, 49, 9), (64, 196, 40), (100, 7, 2500), (130, 13, 1030), (16, 60, 3)]
+)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("add", [0, 1])
+def test_products_by_places(library, size, packed, add):
+    """Rows and columns of the right operand anywhere, also beyond one part of the depth."""
+    m, n, k = size
+    rng = np.random.default_rng(0)
+    a, memory = rng.standard_normal((m, k), np.float32), rng.standard_normal(4096, np.float32)
+    rows, columns = rng.integers(0, 2048, k), rng.integers(0, 2048, n)
+    lanes = library.width()
+    c = np.zeros((m, -(-n // lanes) * lanes), np.float32)
+    c[:, :n] = start = rng.standard_normal((m, n), np.float32)
+    panels = np.zeros((-(-m // 64), k, 64), np.float32)
+    for i in range(m):
+        panels[i // 64, :, i % 64] = a[i]
+    arrays = (c, a, panels, memory, rows, columns)
+    pointers = [ctypes.c_void_p(x.ctypes.data) for x in arrays]
+    if not packed:
+        pointers[2] = ctypes.c_void_p(None)
+    library.places_product(*pointers, *(ctypes.c_int64(v) for v in (m, n, k, add)))
+    want = a.astype(np.float64) @ memory[rows[:, None] + columns] + (start if add else 0)
+    np.testing.assert_allclose(c[:, :n], want, rtol=1e-4, atol=1e-4 * np.sqrt(k))
