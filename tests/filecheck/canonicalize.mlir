@@ -52,3 +52,23 @@ func.func @known_branch(%x: tensor<2xf32>) -> tensor<2xf32> {
   }
   func.return %0 : tensor<2xf32>
 }
+
+// Padding by zeros joins a convolution's own; other values and grown channels stay.
+// CHECK-LABEL: @padded_convolution
+func.func @padded_convolution(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) -> tensor<1x4x5x5xf32> {
+  // CHECK-NOT: graph.pad
+  // CHECK: graph.conv %x, %w {strides = [2, 2], pads = [1, 0, 2, 3]
+  %zero = graph.constant dense<0.0> : tensor<f32>
+  %0 = graph.pad %x, %zero {low = [0, 0, 0, 0], high = [0, 0, 2, 3]} : (tensor<1x3x8x8xf32>, tensor<f32>) -> tensor<1x3x10x11xf32>
+  %1 = graph.conv %0, %w {strides = [2, 2], pads = [1, 0, 0, 0], dilations = [1, 1], groups = 1} : (tensor<1x3x10x11xf32>, tensor<4x3x3x3xf32>) -> tensor<1x4x5x5xf32>
+  func.return %1 : tensor<1x4x5x5xf32>
+}
+
+// CHECK-LABEL: @padded_by_ones
+func.func @padded_by_ones(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) -> tensor<1x4x8x8xf32> {
+  // CHECK: graph.pad
+  %one = graph.constant dense<1.0> : tensor<f32>
+  %0 = graph.pad %x, %one {low = [0, 0, 1, 1], high = [0, 0, 1, 1]} : (tensor<1x3x8x8xf32>, tensor<f32>) -> tensor<1x3x10x10xf32>
+  %1 = graph.conv %0, %w {strides = [1, 1], pads = [0, 0, 0, 0], dilations = [1, 1], groups = 1} : (tensor<1x3x10x10xf32>, tensor<4x3x3x3xf32>) -> tensor<1x4x8x8xf32>
+  func.return %1 : tensor<1x4x8x8xf32>
+}

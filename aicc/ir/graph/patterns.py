@@ -5,9 +5,10 @@ from __future__ import annotations
 from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
+from aicc.ir.graph.contract import Conv
 from aicc.ir.graph.control import If, Yield
-from aicc.ir.graph.folders import constant_of
-from aicc.ir.graph.shape import Reshape, Transpose
+from aicc.ir.graph.folders import constant_of, is_splat
+from aicc.ir.graph.shape import Pad, Reshape, Transpose
 from aicc.ir.graph.unary import Cast
 from aicc.ir.types import element_type
 
@@ -86,9 +87,30 @@ def _before(op: Operation):
     return InsertPoint.before(op)
 
 
+class ConvOfPad(RewritePattern):
+    """conv(pad(x, 0, low, high), w, pads) → conv(x, w, pads + low, high), where only places grow"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Conv, rewriter: PatternRewriter) -> None:
+        inner = op.input.owner
+        if not isinstance(inner, Pad) or inner.mode != "constant" or inner.low is None:
+            return
+        ends = (*inner.low, *inner.high) if inner.high is not None else (None,)
+        if not all(isinstance(d, int) and d >= 0 for d in ends) or not is_splat(inner.value, 0):
+            return
+        if any((*inner.low[:2], *inner.high[:2])):
+            return
+        more = (*inner.low[2:], *inner.high[2:])
+        new = op.clone()
+        new.operands[0] = inner.input
+        new.set_param("pads", [p + m for p, m in zip(op.pads, more, strict=True)])
+        rewriter.replace(op, new)
+
+
 PATTERNS: tuple[RewritePattern, ...] = (
     ReshapeOfReshape(),
     TransposeOfTranspose(),
     CastOfWideningCast(),
     IfOfConstant(),
+    ConvOfPad(),
 )
