@@ -58,6 +58,7 @@ class Backend(Protocol):
 
 
 _TARGETS = {
+    "ascendc": "aicc.backends.ascendc.backend:AscendBackend",
     "cpp": "aicc.backends.cpp.backend:CppBackend",
     "numpy": "aicc.backends.numpy:NumpyBackend",
     "triton": "aicc.backends.triton.backend:TritonBackend",
@@ -80,7 +81,7 @@ def default_target() -> str:
 
 def host_target() -> str:
     """What runs models on the CPU: `AICC_TARGET`, "cpp" with a compiler, else "numpy"."""
-    from aicc.backends.cpp.build import compiler
+    from aicc.backends.c_compiler import compiler
 
     if given := os.environ.get("AICC_TARGET"):
         return given

@@ -47,7 +47,7 @@ def value_of(
         return None
 
 
-def _keeps_all(op: GraphOp) -> bool:
+def _keeps_all(op: Operation) -> bool:
     return True
 
 
@@ -56,11 +56,13 @@ class TargetDescription:
     """What passes need to know of a target.
 
     `keeps` says whether the target implements an op as it stands; one that it doesn't keep is
-    decomposed into primitives.
+    decomposed into primitives. `fits` says whether the tiles of a `tile.kernel` under its schedule
+    have room in the memory of one core.
     """
 
     name: str
     keeps: Callable[[GraphOp], bool] = _keeps_all
+    fits: Callable[[Operation], bool] = _keeps_all
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
+from aicc.backends.c_host import HostProgram, arrays_of
+from aicc.backends.c_text import Unprintable, kernel_name
 from aicc.backends.cpp.build import RUNTIME, Builder, BuildError, compiler
 from aicc.backends.cpp.kernels import kernel_source
-from aicc.backends.cpp.program import HostProgram, arrays_of
-from aicc.backends.cpp.text import Unprintable, kernel_name
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names, symbol_ranges
 from aicc.ir.symbols import Dim, evaluate
+from aicc.ir.tile.extents import UnknownSize
 from aicc.ir.types import element_type, shape_of
 
 HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
@@ -77,7 +78,7 @@ class CppProgram:
         for kernel in kernels:
             try:
                 self.sources[kernel.sym_name] = kernel_source(kernel)
-            except Unprintable as e:
+            except (Unprintable, UnknownSize) as e:
                 self.interpreted[kernel.sym_name] = str(e)
         self.native: HostProgram | None = None
         with suppress(Unprintable):

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+
+from aicc.backends.c_compiler import (
+    BuildError,
+    cache_folder,
+    compiler,
+    compiler_version,
+    cpu_features,
+    made,
+)
 
 RUNTIME = Path(__file__).parent / "runtime"
 HEADER = "aicc_cpu.h"
@@ -36,47 +43,6 @@ ARCHS: Mapping[str, str] = {
     "armv8.2": "-march=armv8.2-a",
 }
 """Instruction sets that libraries are built for, and the compiler's option for each."""
-
-
-class BuildError(RuntimeError):
-    """The compiler is missing, or refused a source."""
-
-
-@cache
-def compiler() -> str | None:
-    """The C++ compiler: ``$CXX``, else g++, clang++ or c++; None where there is none."""
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        if name and (found := shutil.which(name)):
-            return found
-    return None
-
-
-@cache
-def compiler_version() -> str:
-    """What the compiler says of itself."""
-    cxx = compiler()
-    if cxx is None:
-        raise BuildError("there is no C++ compiler: install g++ or clang++, or set CXX")
-    return subprocess.run([cxx, "--version"], capture_output=True, text=True).stdout
-
-
-@cache
-def cpu_features() -> str:
-    """What tells this machine's instruction set from others'."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    found = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    return "\n".join(sorted(found))
-
-
-def cache_folder() -> Path:
-    """Where objects are kept: ``$AICC_CACHE``, else aicc in the user's cache folder."""
-    if given := os.environ.get("AICC_CACHE"):
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "aicc"
 
 
 def sanitizers() -> list[str]:
@@ -121,7 +87,7 @@ class Builder:
             headers = self.headers()
             objects = [pool.submit(self.object, s, headers) for s in sources.values()]
             paths = [o.result() for o in (*runtime, *objects)]
-        self.made(path, lambda goal: self.run([*map(str, paths), "-shared", "-o", str(goal)]))
+        made(path, lambda goal: self.run([*map(str, paths), "-shared", "-o", str(goal)]))
         return path
 
     def object(self, source: str, headers: Path) -> Path:
@@ -135,7 +101,7 @@ class Builder:
             self.run(["-I", str(headers), "-c", str(text), "-o", str(goal)])
             text.unlink()
 
-        self.made(path, make)
+        made(path, make)
         return path
 
     def runtime_object(self, name: str) -> Path:
@@ -143,7 +109,7 @@ class Builder:
         path = self.folder / f"{self.key('runtime', name)}.o"
         if not path.is_file():
             source = str(RUNTIME / name)
-            self.made(path, lambda goal: self.run(["-c", source, "-o", str(goal)]))
+            made(path, lambda goal: self.run(["-c", source, "-o", str(goal)]))
         return path
 
     def headers(self) -> Path:
@@ -160,19 +126,8 @@ class Builder:
                 header = goal / HEADER
                 self.run(["-x", "c++-header", str(header), "-o", f"{header}.gch"])
 
-        self.made(path, make)
+        made(path, make)
         return path
-
-    def made(self, path: Path, make: Callable[[Path], None]) -> None:
-        """Make a file or folder, which appears whole or not at all."""
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".making-") as folder:
-            goal = Path(folder) / path.name
-            make(goal)
-            try:
-                os.replace(goal, path)
-            except OSError:
-                if not path.exists():  # else someone was faster
-                    raise
 
     def run(self, arguments: Sequence[str]) -> None:
         cxx = compiler()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Attribute, Operation
 
-from aicc.backends.cpp.spellings import SPELLINGS
-from aicc.backends.cpp.text import Unprintable, bracketed, number, plus, type_name
+from aicc.backends.c_spellings import SPELLINGS
+from aicc.backends.c_text import Unprintable, bracketed, number, plus, type_name
 from aicc.backends.printing import PREDICATES
 from aicc.ir import tile
 from aicc.ir.symbols import Dim

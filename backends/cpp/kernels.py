@@ -14,10 +14,7 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.cpp.expressions import Value, index_text, op_text
-from aicc.backends.cpp.nests import NestPrinter
-from aicc.backends.cpp.stages import PANEL, Distances, Nest, Stages
-from aicc.backends.cpp.text import (
+from aicc.backends.c_text import (
     INDENT,
     RESERVED,
     Unprintable,
@@ -31,6 +28,9 @@ from aicc.backends.cpp.text import (
     times,
     type_name,
 )
+from aicc.backends.cpp.expressions import Value, index_text, op_text
+from aicc.backends.cpp.nests import NestPrinter
+from aicc.backends.cpp.stages import PANEL, Distances, Nest, Stages
 from aicc.backends.printing import fresh_name, origin_text
 from aicc.ir import tile
 from aicc.ir.symbols import product as product_of

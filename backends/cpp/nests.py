@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
+from aicc.backends.c_spellings import REDUCE
+from aicc.backends.c_text import Unprintable, bracketed, dim_text, plus, times, type_name
 from aicc.backends.cpp.expressions import TRUE, Value, broad, neutral_text
-from aicc.backends.cpp.spellings import REDUCE
 from aicc.backends.cpp.stages import Distances
-from aicc.backends.cpp.text import Unprintable, bracketed, dim_text, plus, times, type_name
 from aicc.backends.cpp.values import NestValues
 from aicc.backends.cpp.walks import Place
 from aicc.ir import tile

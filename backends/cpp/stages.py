@@ -15,10 +15,10 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.cpp.text import Unprintable
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
-from aicc.ir.tile.types import bind, tile_element, tile_shape
+from aicc.ir.tile.extents import Extents
+from aicc.ir.tile.types import bind, tile_element
 
 PANEL = 64
 """Columns of a panel, as the runtime multiplies by it."""
@@ -93,7 +93,7 @@ Step = Operation | Nest
 """An op on scalars, a loop of the kernel, a dot, or a nest."""
 
 
-class Stages:
+class Stages(Extents):
     """What a block does, stage by stage; blocks of loops in it have stages of their own.
 
     `kept` are the values that have arrays, `inplace` maps those to the value whose array they
@@ -101,7 +101,7 @@ class Stages:
     """
 
     def __init__(self, kernel: tile.Kernel):
-        self.kernel = kernel
+        super().__init__(kernel)
         self.kept: set[SSAValue] = set()
         self.inplace: dict[SSAValue, SSAValue] = {}
         self.level: dict[SSAValue, int] = {}
@@ -117,19 +117,6 @@ class Stages:
         for op in block.ops:
             if isinstance(op, scf.ForOp):
                 yield from self.walk(op.body.block)
-
-    def shape(self, value: SSAValue) -> tuple[int, ...]:
-        return tuple(self.dim(d) for d in tile_shape(value.type))
-
-    def is_tile(self, value: SSAValue) -> bool:
-        """Whether a value has more than one element."""
-        return any(d != 1 for d in self.shape(value))
-
-    def dim(self, d: Dim) -> int:
-        bound = bind(d, self.kernel.schedule)
-        if not isinstance(bound, int):
-            raise Unprintable(f"a tile of {d}")
-        return bound
 
     # ------------------------------------------------------------------ when a value is known
 
@@ -340,14 +327,6 @@ class Stages:
 
     # ------------------------------------------------------------------ what a value is
 
-    @staticmethod
-    def is_constant(value: SSAValue) -> bool:
-        return isinstance(value.owner, tile.Full)
-
-    @staticmethod
-    def is_zero(value: SSAValue) -> bool:
-        return isinstance(value.owner, tile.Full) and value.owner.value == 0
-
     def direct(self, load: tile.Load) -> tuple[Dim, Dim] | None:
         """Strides of a load that a dot can read from memory itself; None if it can't."""
         if load.mask is not None and any(
@@ -417,61 +396,3 @@ class Stages:
         whole = isinstance(bound, int) and bound <= block
         aligned = whole or block % PANEL == 0
         return (row, column, load.strides[0]) if aligned and column.dim == dim else None
-
-    def size_of(self, value: SSAValue) -> Dim | None:
-        """The expression that a value is everywhere, if it is a size."""
-        while isinstance(value.owner, (tile.Broadcast, tile.Reshape)):
-            value = value.owner.input
-        if isinstance(value.owner, tile.Size):
-            return bind(value.owner.value[0], self.kernel.schedule)
-        if isinstance(value.owner, tile.Full) and isinstance(value.owner.value, int):
-            return value.owner.value
-        return None
-
-    def extent(self, value: SSAValue, dim: int) -> tile.Axis | None:
-        """The axis whose end cuts the tile short along a dim; None where all of it counts."""
-        return self._extent(value, dim, set())
-
-    def _extent(self, value: SSAValue, dim: int, seen: set[tuple[SSAValue, int]]):
-        if (value, dim) in seen or not isinstance(value, SSAValue):
-            return None
-        seen.add((value, dim))
-        shape = tile_shape(value.type)
-        if dim >= len(shape) or self.dim(shape[dim]) == 1:
-            return None
-        owner = value.owner
-        if isinstance(owner, Block):
-            return self._carried_extent(value, owner, dim, seen)
-        if isinstance(owner, tile.Axis):
-            masked = any(isinstance(u.operation, tile.InBounds) for u in owner.result.uses)
-            return owner if masked and owner.dim == dim else None
-        if isinstance(owner, scf.ForOp):
-            i = owner.results.index(value)
-            return self._carried_extent(owner.body.block.args[1 + i], owner.body.block, dim, seen)
-        if isinstance(owner, tile.Transpose):
-            return self._extent(owner.input, owner.perm[dim], seen)
-        if isinstance(owner, tile.Reshape):
-            kept = [i for i, d in enumerate(tile_shape(owner.input.type)) if self.dim(d) != 1]
-            place = [i for i, d in enumerate(shape) if self.dim(d) != 1].index(dim)
-            return self._extent(owner.input, kept[place], seen)
-        if isinstance(owner, tile.Dot):
-            sides = [(owner.a, 0) if dim == 0 else (owner.b, 1), (owner.acc, dim)]
-        else:
-            sides = [(v, dim) for v in owner.operands]
-        for v, d in sides:
-            if (found := self._extent(v, d, seen)) is not None:
-                return found
-        return None
-
-    def _carried_extent(self, arg: SSAValue, block: Block, dim: int, seen):
-        """That of what the loop makes of a carried tile, by an axis from outside the loop."""
-        end = block.last_op
-        if not isinstance(end, scf.YieldOp):
-            return None
-        i = block.args.index(arg) - 1  # type: ignore[arg-type]
-        loop = block.parent_op()
-        assert isinstance(loop, scf.ForOp)
-        if not self.is_constant(loop.iter_args[i]):
-            return None
-        found = self._extent(end.operands[i], dim, seen)
-        return found if found is not None and found.parent is not block else None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
+from aicc.backends.c_text import bracketed, dim_text, is_plain, number, plus, times, type_name
 from aicc.backends.cpp.expressions import TRUE, Value, broad, index_text, op_text, simplified
 from aicc.backends.cpp.stages import Nest, step_cost
-from aicc.backends.cpp.text import bracketed, dim_text, is_plain, number, plus, times, type_name
 from aicc.backends.cpp.walks import Place, Walk
 from aicc.backends.printing import PREDICATES
 from aicc.ir import tile

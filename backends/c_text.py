@@ -8,7 +8,7 @@ import re
 from xdsl.dialects.builtin import IndexType, IntegerType
 from xdsl.ir import Attribute
 
-from aicc.backends.cpp.spellings import SPELLINGS, TYPES
+from aicc.backends.c_spellings import SPELLINGS, TYPES
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.symbols import Call, Dim
 

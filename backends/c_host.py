@@ -14,8 +14,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.cpp.spellings import TYPES
-from aicc.backends.cpp.text import Unprintable, cpp_name, dim_text, kernel_name
+from aicc.backends.c_spellings import TYPES
+from aicc.backends.c_text import Unprintable, cpp_name, dim_text, kernel_name
 from aicc.backends.printing import name_constant, origin_text
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr

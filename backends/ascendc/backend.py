@@ -1,0 +1,73 @@
+"""The Ascend C target as the driver sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+
+from aicc.backends.ascendc.kernels import KernelPrinter
+from aicc.backends.ascendc.locals import Overflow
+from aicc.backends.ascendc.project import Project
+from aicc.backends.c_text import Unprintable
+from aicc.backends.tile_targets import TO_TILES, Evaluated, keeps
+from aicc.ir import tile
+from aicc.ir.constants import DenseAttr
+from aicc.ir.interfaces import Evaluator, TargetDescription
+from aicc.ir.module import input_names, main_of, output_names
+
+
+def fits(kernel: Operation) -> bool:
+    """Whether the tiles of one program have room in the unified buffer."""
+    assert isinstance(kernel, tile.Kernel)
+    try:
+        with suppress(Unprintable):
+            KernelPrinter(kernel)
+    except Overflow:
+        return False
+    return True
+
+
+class AscendBackend(Evaluated):
+    """Prints kernels in Ascend C, and runs them on an emulator of the chip's vector cores."""
+
+    name = "ascendc"
+    description = TargetDescription("ascendc", keeps, fits)
+    lowering = f"{TO_TILES},fit-tiles,dce,plan-memory"
+
+    def __init__(self, evaluator: Evaluator):
+        self.evaluator = evaluator
+
+    def chips(self) -> tuple[str, ...]:
+        """None: kernels are scheduled for the one that the target is for."""
+        return ()
+
+    def load(self, module: ModuleOp, owned_outputs: bool = False) -> AscendProgram:
+        return AscendProgram(module)
+
+
+class AscendProgram:
+    """A module as an Ascend C project; calls run it on the emulator."""
+
+    def __init__(self, module: ModuleOp):
+        self.project = Project(module)
+        self.source, self.source_name = self.project.source, "model.asc"
+        self.constants: Mapping[str, DenseAttr] = self.project.host.constants
+        func = main_of(module)
+        self.input_names, self.output_names = input_names(func), output_names(func)
+        self._emulated: Any = None
+
+    def files(self, archs: Sequence[str]) -> dict[str, bytes]:
+        """What stands beside the source: the build, and what it says of itself."""
+        return self.project.files()
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        from aicc.backends.ascendc.emulate import Emulated
+
+        if self._emulated is None:
+            self._emulated = Emulated(self.project)
+        return self._emulated(*inputs)

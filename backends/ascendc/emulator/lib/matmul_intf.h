@@ -1,0 +1,118 @@
+// Products of matrices on the cube unit, through the interface that hides its memories.
+#pragma once
+
+#include "../kernel_operator.h"
+
+enum class CubeFormat { ND, NZ };
+
+struct TCubeTiling {
+  int32_t usedCoreNum = 1, M = 0, N = 0, Ka = 0, Kb = 0, singleCoreM = 0, singleCoreN = 0,
+          singleCoreK = 0, baseM = 0, baseN = 0, baseK = 0, depthA1 = 1, depthB1 = 1, stepM = 1,
+          stepN = 1, stepKa = 1, stepKb = 1, isBias = 0, iterateOrder = 0, dbL0A = 1, dbL0B = 1,
+          dbL0C = 1;
+};
+
+namespace matmul {
+
+template <AscendC::TPosition POSITION, CubeFormat FORMAT, class TYPE, bool ISTRANS = false>
+struct MatmulType {
+  static constexpr AscendC::TPosition pos = POSITION;
+  static constexpr bool transposed = ISTRANS;
+  using T = TYPE;
+};
+
+template <class A, class B, class C, class BIAS = C>
+class Matmul {
+ public:
+  using TA = typename A::T;
+  using TB = typename B::T;
+  using TC = typename C::T;
+
+  void Init(const TCubeTiling* given) {
+    tiling = given;
+    check();
+    m = given->singleCoreM, n = given->singleCoreN, k = given->singleCoreK;
+  }
+  void SetTensorA(const AscendC::LocalTensor<TA>& x, bool transposed = false) {
+    a = x, across = transposed, has_a = true;
+  }
+  void SetTensorB(const AscendC::LocalTensor<TB>& x, bool transposed = false) {
+    b = x, down = transposed, has_b = true;
+  }
+  // How much of the last tile counts.
+  void SetTail(int rows = -1, int columns = -1, int depth = -1) {
+    m = rows < 0 ? m : rows, n = columns < 0 ? n : columns, k = depth < 0 ? k : depth;
+    if (m > tiling->singleCoreM || n > tiling->singleCoreN || k > tiling->singleCoreK)
+      AscendC::emulator::fail("Matmul: SetTail beyond the tiling's sizes");
+  }
+  // All of the product into the unified buffer, rows of singleCoreN elements.
+  void IterateAll(const AscendC::LocalTensor<TC>& c) {
+    using namespace AscendC;
+    if (!tiling) emulator::fail("Matmul: IterateAll before REGIST_MATMUL_OBJ");
+    if (!has_a || !has_b) emulator::fail("Matmul: IterateAll before SetTensorA and SetTensorB");
+    const int64_t M = tiling->singleCoreM, N = tiling->singleCoreN, K = tiling->singleCoreK;
+    a.check(PIPE_MTE3, M * K, false, "Matmul A");
+    b.check(PIPE_MTE3, K * N, false, "Matmul B");
+    c.check(PIPE_V, M * N, true, "Matmul C");
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        TC total = 0;
+        for (int64_t p = 0; p < k; ++p) {
+          const TC x = TC(number(a.data()[across ? p * M + i : i * K + p]));
+          const TC y = TC(number(b.data()[down ? j * K + p : p * N + j]));
+          total += x * y;
+        }
+        c.data()[i * N + j] = total;
+      }
+    for (pipe_t pipe : {PIPE_V, PIPE_MTE2, PIPE_S}) emulator::here().wait(pipe, PIPE_MTE3);
+    emulator::spend(PIPE_M, 100 + m * n * k / 4096);
+  }
+  void End() {}
+
+ private:
+  const TCubeTiling* tiling = nullptr;
+  AscendC::LocalTensor<TA> a;
+  AscendC::LocalTensor<TB> b;
+  bool across = false, down = false, has_a = false, has_b = false;
+  int m = 0, n = 0, k = 0;
+
+  static_assert(AscendC::emulator::one_of<TA, half, bfloat16_t, float, int8_t>,
+                "Matmul takes half, bfloat16_t, float and int8_t");
+  static_assert(std::is_same_v<TA, TB>, "Matmul takes operands of one type");
+  static_assert(std::is_same_v<TC, std::conditional_t<std::is_same_v<TA, int8_t>, int32_t, float>>,
+                "Matmul sums in float, int8_t in int32_t");
+
+  template <class T>
+  static auto number(T x) {
+    if constexpr (std::is_same_v<T, int8_t>)
+      return int32_t(x);
+    else
+      return float(x);
+  }
+  // Tiles of the operands must fit into L0A and L0B, those of the sums into L0C.
+  void check() const {
+    const TCubeTiling& t = *tiling;
+    const int64_t copies_a = t.dbL0A, copies_b = t.dbL0B;
+    struct { const char* name; int64_t bytes, has; } memories[] = {
+        {"L0A", int64_t(t.baseM) * t.baseK * int64_t(sizeof(TA)) * copies_a, 64 * 1024},
+        {"L0B", int64_t(t.baseK) * t.baseN * int64_t(sizeof(TB)) * copies_b, 64 * 1024},
+        {"L0C", int64_t(t.baseM) * t.baseN * 4 * t.dbL0C, 128 * 1024},
+        {"L1", (int64_t(t.baseM) * t.baseK * t.depthA1 + int64_t(t.baseK) * t.baseN * t.depthB1) *
+                   int64_t(sizeof(TA)), 512 * 1024 - 256}};
+    for (auto& memory : memories)
+      if (memory.bytes > memory.has)
+        AscendC::emulator::fail("Matmul: ", memory.name, " has ", memory.has, " bytes, the tiling takes ",
+                                memory.bytes);
+    if (t.baseM % 16 || t.baseN % 16 || t.baseK * sizeof(TA) % 32 || t.baseM < 1)
+      AscendC::emulator::fail("Matmul: baseM, baseN and baseK must be whole fractals");
+  }
+};
+
+}  // namespace matmul
+
+inline uint8_t* GetSysWorkSpacePtr() {
+  static uint8_t space[32];
+  return space;
+}
+
+#define REGIST_MATMUL_OBJ(pipe, workspace, object, tiling) (object).Init(tiling)

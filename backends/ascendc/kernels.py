@@ -1,0 +1,398 @@
+"""Prints a tile kernel as an Ascend C kernel: a class, its entry, and its tiling.
+
+Each core takes every n-th program of the grid. What a program loads and stores goes through queues
+of two buffers, so that copies of one program run beside the arithmetic of another; what it computes
+lies in one buffer, whose parts are used again as soon as they are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects import scf
+from xdsl.ir import Block, Operation, SSAValue
+
+from aicc.backends.ascendc.indices import is_bool, is_float
+from aicc.backends.ascendc.locals import UB_BYTES, Local, Overflow, place
+from aicc.backends.ascendc.spellings import SIZES, memory_type
+from aicc.backends.ascendc.vectors import Vectors, number
+from aicc.backends.c_text import (
+    INDENT,
+    Unprintable,
+    bracketed,
+    cpp_name,
+    dim_text,
+    is_plain,
+    kernel_name,
+)
+from aicc.backends.printing import origin_text
+from aicc.ir import tile
+from aicc.ir.symbols import product as product_of
+from aicc.ir.tile.extents import UnknownSize
+from aicc.ir.tile.types import bind, tile_element
+from aicc.ir.types import format_dims
+
+SCALAR_OPS = (tile.ProgramId, tile.Size, tile.Full, tile.Axis, tile.InBounds)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a kernel takes of the unified buffer: bytes by queue, and of the tiles between."""
+
+    queues: dict[str, int]
+    pool: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.queues.values()) + self.pool
+
+    def rows(self) -> list[str]:
+        found = [f"{name}: {size}" for name, size in self.queues.items()]
+        return [*found, f"pool: {self.pool}", f"of {UB_BYTES}: {self.total}"]
+
+
+class KernelPrinter(Vectors):
+    """Writes one kernel. Raises Unprintable for an op that has no words, Overflow for too much."""
+
+    def __init__(self, kernel: tile.Kernel):
+        super().__init__(kernel)
+        self.grain = grain_of(kernel)
+        words = cpp_name(kernel.sym_name).split("_")
+        self.class_name = "".join(p.capitalize() for p in words if p) + "Kernel"
+        self.entry = f"{cpp_name(kernel.sym_name)}_core"
+        self.taken |= {self.class_name, self.entry}
+        block = kernel.body.block
+        for i, arg in enumerate(block.args):
+            name = self.fresh(arg.name_hint or ("out" if i >= kernel.inputs else "x"))
+            self.buffers[arg] = name
+            self.taken.add(f"{name}Gm")
+        try:
+            self.block(block)
+        except UnknownSize as e:
+            raise Unprintable(str(e)) from None
+        pool = place(self.pool)
+        queues = {n: 2 * local.bytes for n, local in self.queues.items()}
+        self.budget = Budget(queues, pool)
+        if self.budget.total > UB_BYTES:
+            raise Overflow(
+                f"{kernel.sym_name} takes {self.budget.total} bytes of the unified buffer's "
+                f"{UB_BYTES}: {', '.join(self.budget.rows()[:-1])}"
+            )
+
+    # ------------------------------------------------------------------ blocks
+
+    def block(self, block: Block) -> None:
+        for op in block.ops:
+            if isinstance(op, (tile.Return, scf.YieldOp)):
+                continue
+            try:
+                self.step(op)
+            except Unprintable as e:
+                raise Unprintable(f"{e} (from {origin_text(op, self.kernel.sym_name)})") from None
+        self.free_arrived()
+
+    def step(self, op: Operation) -> None:
+        if isinstance(op, tile.ProgramId):
+            self.program_id(op)
+        elif isinstance(op, scf.ForOp):
+            self.loop(op)
+        elif isinstance(op, tile.Store):
+            self.store(op)
+        elif isinstance(op, tile.Reduce) and op.result not in self.locals:
+            self.reduce(op)
+        elif isinstance(op, (tile.Load, tile.ArgReduce, tile.Dot)) or self.has_tile(op):
+            self.compute(op)
+        elif not isinstance(op, SCALAR_OPS):
+            self.name_scalar(op)
+
+    def has_tile(self, op: Operation) -> bool:
+        """Whether the vector unit computes an op: numbers, and masks that come from numbers."""
+        result = op.results[0]
+        if isinstance(op, SCALAR_OPS) or self.constant(result) is not None:
+            return False
+        if isinstance(op, (tile.Broadcast, tile.Reshape, tile.Transpose)):
+            return op.input in self.locals and (is_float(result) or is_bool(result))
+        if is_float(result):
+            return True
+        if is_bool(result):
+            if isinstance(op, tile.Cast):
+                return is_float(op.input)
+            if isinstance(op, tile.Cmp):
+                return is_float(op.x)
+            return any(v in self.locals or v in self.masks for v in op.operands)
+        if isinstance(op, tile.Cast) and is_float(op.input) and not op.unsigned:
+            return self.element_type(result) in ("int16_t", "int32_t", "int64_t")
+        return isinstance(op, tile.Cast) and op.input in self.locals and is_bool(op.input)
+
+    def name_scalar(self, op: Operation) -> None:
+        """Give a scalar that is used more than once a name."""
+        result = op.results[0]
+        if self.shape(result) or len(list(result.uses)) < 2:
+            return
+        text = self.text(result)
+        if is_plain(text):
+            return
+        name = self.fresh(result.name_hint or "index")
+        self.line(f"const auto {name} = {text};")
+        self.names[result] = name
+        self.scopes[-1].append(result)
+
+    def program_id(self, op: tile.ProgramId) -> None:
+        grid = [bind(d, self.kernel.schedule) for d in self.kernel.grid]
+        later, text = product_of(grid[op.axis + 1 :]), "program"
+        if later != 1:
+            text += f" / {bracketed(dim_text(later))}"
+        if product_of(grid[: op.axis]) != 1:
+            text += f" % {bracketed(dim_text(grid[op.axis]))}"
+        if grid[op.axis] == 1:
+            text = "0"
+        if text in ("0", "program"):
+            self.names[op.result] = text
+            return
+        name = self.fresh(op.result.name_hint or f"program{op.axis}")
+        self.line(f"const int64_t {name} = {text};")
+        self.names[op.result] = name
+
+    # ------------------------------------------------------------------ loops
+
+    def loop(self, op: scf.ForOp) -> None:
+        block = op.body.block
+        counter, *carried = block.args
+        homes: list[Local | str] = []
+        for arg, start, result in zip(carried, op.iter_args, op.results, strict=True):
+            homes.append(self.carried(arg, start, result))
+        low, high, step = (self.text(v) for v in (op.lb, op.ub, op.step))
+        name = self.fresh(counter.name_hint or "start")
+        self.sync("V_S", "MTE2_S")
+        self.line(f"for (int64_t {name} = {low}; {name} < {high}; {name} += {step}) {{")
+        self.depth += 1
+        self.enter()
+        self.arrived.append([])
+        names = dict(self.names)
+        self.names[counter] = name
+        self.mark("V_S", "MTE2_S", "S_V", "V_MTE3", "MTE2_MTE3", "S_MTE3")
+        for arg, home in zip(carried, homes, strict=True):
+            if isinstance(home, Local):
+                self.locals[arg] = home
+                self.touch(home)
+        for inner in block.ops:
+            if not isinstance(inner, scf.YieldOp):
+                try:
+                    self.step(inner)
+                except Unprintable as e:
+                    where = origin_text(inner, self.kernel.sym_name)
+                    raise Unprintable(f"{e} (from {where})") from None
+        end = block.last_op
+        assert isinstance(end, scf.YieldOp)
+        self.carry(homes, end.operands)
+        self.free_arrived()
+        self.arrived.pop()
+        self.leave()
+        self.names = names
+        for arg, result, home in zip(carried, op.results, homes, strict=True):
+            if isinstance(home, Local):
+                self.locals[result] = home
+                self.locals[arg] = home
+            else:
+                self.names[result] = home
+        self.mark("V_S", "MTE2_S", "S_V", "V_MTE3", "MTE2_MTE3", "S_MTE3")
+        self.depth -= 1
+        self.line("}")
+
+    def carried(self, arg: SSAValue, start: SSAValue, result: SSAValue) -> Local | str:
+        """Where a carried value lies: a tile, or a variable of the scalar unit."""
+        hint = result.name_hint or arg.name_hint or "carried"
+        alone = not is_float(arg) and not is_bool(arg) and not self.shape(arg)
+        if alone:
+            name = self.fresh(hint)
+            self.line(f"{self.element_type(arg)} {name} = {self.text(start)};")
+            self.names[arg] = name
+            return name
+        local = self.new(arg, hint)
+        if (c := self.constant(start)) is not None and SIZES[local.type] in (2, 4):
+            self.vector("Duplicate", local, [], number(c, local.type))
+        else:
+            self.copy(local, self.tile_of(start))
+        return local
+
+    def carry(self, homes: Sequence[Local | str], values: Sequence[SSAValue]) -> None:
+        """What the next round begins with; tiles that change places go by way of others."""
+        tiles = {h for h in homes if isinstance(h, Local)}
+        late: list[tuple[Local, Local]] = []
+        for home, value in zip(homes, values, strict=True):
+            if isinstance(home, str):
+                self.line(f"{home} = {self.text(value)};")
+                continue
+            source = self.tile_of(value)
+            if source is home:
+                continue
+            if source in tiles:
+                kept = self.scratch("kept", source.type, source.shape)
+                self.copy(kept, source)
+                source = kept
+            late.append((home, source))
+        for home, source in late:
+            self.copy(home, source)
+
+    # ------------------------------------------------------------------ text
+
+    def source(self) -> str:
+        """The tiling, the class and the kernel."""
+        kernel = self.kernel
+        parts = [self.comment(), self.tiling(), self.kernel_class()]
+        arguments = [f"__gm__ uint8_t* {self.buffers[a]}" for a in kernel.body.block.args]
+        arguments.append(f"{self.class_name}Tiling tiling")
+        kind = "__mix__(1, 1)" if self.matmuls else "__vector__"
+        entry = [f"__global__ {kind} void {self.entry}({', '.join(arguments)}) {{"]
+        entry += ["  TPipe pipe;", f"  {self.class_name} op;"]
+        names = ", ".join(self.buffers[a] for a in kernel.body.block.args)
+        entry.append(f"  op.Init({names}, &tiling, &pipe);")
+        for m in self.matmuls.values():
+            entry.append(f"  REGIST_MATMUL_OBJ(&pipe, GetSysWorkSpacePtr(), op.{m}, &tiling.{m});")
+        entry += ["  op.Process();", "}"]
+        return "\n\n".join([*parts, "\n".join(entry), self.launcher()]) + "\n"
+
+    def comment(self) -> str:
+        schedule = ", ".join(
+            f"{k} = {v}" for k, v in self.kernel.schedule.items() if not k.startswith("num_")
+        )
+        rows = [origin_text(self.kernel, self.kernel.sym_name), *([schedule] if schedule else [])]
+        rows += ["Unified buffer, in bytes (queues hold two tiles):"]
+        rows += [f"  {r}" for r in self.budget.rows()]
+        return "\n".join(f"// {r}" for r in rows)
+
+    def tiling(self) -> str:
+        """The struct that the host fills in, and the function that does."""
+        kernel, cls = self.kernel, self.class_name
+        sizes = [cpp_name(s) for s in kernel.sizes]
+        fields = [f"  int64_t {s};" for s in sizes]
+        fields += ["  int64_t programs;", "  int64_t blocks;"]
+        fields += [f"  TCubeTiling {m};" for m in self.matmuls.values()]
+        grid = [dim_text(bind(d, kernel.schedule)) for d in kernel.grid]
+        programs = " * ".join(bracketed(g) for g in grid if g != "1") or "1"
+        parameters = ", ".join([*(f"int64_t {s}" for s in sizes), "int64_t cores"])
+        lines = [f"struct {cls}Tiling {{", *fields, "};", ""]
+        lines += [f"inline {cls}Tiling Tile{cls}({parameters}) {{", f"  {cls}Tiling t = {{}};"]
+        lines += [f"  t.{s} = {s};" for s in sizes]
+        lines += [f"  t.programs = {programs};"]
+        lines += ["  t.blocks = t.programs < cores ? t.programs : cores;"]
+        for (type, _, m, n, k), name in self.matmuls.items():
+            lines += cube_tiling(f"t.{name}", type, m, n, k)
+        return "\n".join([*lines, "  return t;", "}"])
+
+    def kernel_class(self) -> str:
+        kernel, cls = self.kernel, self.class_name
+        args = kernel.body.block.args
+        parameters = [f"GM_ADDR {self.buffers[a]}" for a in args]
+        parameters += [f"const {cls}Tiling* given", "TPipe* pipe"]
+        lines = [f"class {cls} {{", " public:"]
+        lines += [
+            f"  __aicore__ inline void Init({', '.join(parameters)}) {{",
+            "    tiling = given;",
+        ]
+        lines += [f"    const int64_t {cpp_name(s)} = tiling->{cpp_name(s)};" for s in kernel.sizes]
+        for a in args:
+            assert isinstance(a.type, tile.BufferType)
+            name, type = self.buffers[a], self.memory_type(a)
+            size = dim_text(product_of(d for d in a.type.shape if d is not None))
+            shape = f"{a.type.dtype}[{format_dims(a.type.shape)}]"
+            lines.append(
+                f"    {name}Gm.SetGlobalBuffer((__gm__ {type}*){name}, {size});  // {shape}"
+            )
+        for name, local in self.queues.items():
+            lines.append(f"    pipe->InitBuffer({name}, 2, {local.bytes});  // {local.described()}")
+        if self.budget.pool:
+            lines.append(f"    pipe->InitBuffer(pool, {self.budget.pool});")
+        lines += ["  }", "", "  __aicore__ inline void Process() {"]
+        lines.append(
+            "    for (int64_t i = GetBlockIdx(); i < tiling->programs; i += tiling->blocks) {"
+        )
+        lines += ["      Program(i);", "    }", "  }", ""]
+        lines += [f"  {matmul_type(*key[:2])} {m};" for key, m in self.matmuls.items()]
+        lines += ["", " private:", "  __aicore__ inline void Program(int64_t program) {"]
+        for s in kernel.sizes:
+            lines.append(f"    const int64_t {cpp_name(s)} = tiling->{cpp_name(s)};")
+        lines += self.pool_tiles()
+        lines += [*self.lines, "  }", ""]
+        for a in args:
+            lines.append(f"  GlobalTensor<{self.memory_type(a)}> {self.buffers[a]}Gm;")
+        ins = {self.queue_names[op] for op in self.queue_names if isinstance(op, tile.Load)}
+        for name in self.queues:
+            position = "VECIN" if name in ins else "VECOUT"
+            lines.append(f"  TQue<TPosition::{position}, 2> {name};")
+        if self.budget.pool:
+            lines.append("  TBuf<TPosition::VECCALC> pool;")
+        lines += [f"  const {cls}Tiling* tiling;", "};"]
+        return "\n".join(lines)
+
+    def pool_tiles(self) -> list[str]:
+        """Tiles between loads and stores, with where they lie."""
+        return [
+            f"    LocalTensor<{t.type}> {t.name} = "
+            f"pool.GetWithOffset<{t.type}>({t.count}, {t.offset});  // {t.described()}"
+            for t in self.pool
+        ]
+
+    @staticmethod
+    def memory_type(buffer: SSAValue) -> str:
+        assert isinstance(buffer.type, tile.BufferType)
+        return memory_type(buffer.type.dtype)
+
+    def launcher(self) -> str:
+        """The host's function that launches the kernel on buffers."""
+        kernel, cls = self.kernel, self.class_name
+        sizes = [f"sizes[{i}]" for i in range(len(kernel.sizes))]
+        n = len(kernel.body.block.args)
+        buffers = ", ".join(f"(uint8_t*)buffers[{i}]" for i in range(n))
+        return "\n".join(
+            [
+                f'extern "C" void {kernel_name(kernel.sym_name)}'
+                "(void* const* buffers, const int64_t* sizes) {",
+                *([] if kernel.sizes else ["  (void)sizes;"]),
+                f"  const {cls}Tiling tiling = Tile{cls}({', '.join([*sizes, 'AICC_CORES'])});",
+                "  if (tiling.programs > 0)",
+                f"    AICC_LAUNCH({self.entry}, tiling.blocks, {buffers}, tiling);",
+                "}",
+            ]
+        )
+
+
+def grain_of(kernel: tile.Kernel) -> int:
+    """Elements of 32 bytes in the narrowest type that a kernel's tiles have."""
+    narrowest = 4
+    for op in kernel.body.walk():
+        for v in (*op.operands, *op.results):
+            if isinstance(v.type, tile.BufferType):
+                narrowest = min(narrowest, max(v.type.dtype.bits // 8, 1))
+            elif is_float(v) or is_bool(v):
+                element = tile_element(v.type)
+                bits = 16 if is_bool(v) else getattr(element, "bitwidth", 32)
+                narrowest = min(narrowest, max(bits // 8, 1))
+    return 32 // narrowest
+
+
+def cube_tiling(name: str, type: str, m: int, n: int, k: int) -> list[str]:
+    """The tiling of a product of tiles: one core, sums of all of it in L0C."""
+    depth = k
+    while depth * max(m, n) * SIZES[type] * 2 > 64 * 1024 and depth % 2 == 0:
+        depth //= 2
+    values = {
+        **{"usedCoreNum": 1, "M": m, "N": n, "Ka": k, "Kb": k},
+        **{"singleCoreM": m, "singleCoreN": n, "singleCoreK": k},
+        **{"baseM": m, "baseN": n, "baseK": depth, "depthA1": 2, "depthB1": 2},
+        **{"stepM": 1, "stepN": 1, "stepKa": 1, "stepKb": 1, "isBias": 0, "iterateOrder": 0},
+        **{"dbL0A": 2, "dbL0B": 2, "dbL0C": 1},
+    }
+    return [f"  {name}.{k} = {v};" for k, v in values.items()]
+
+
+def matmul_type(type: str, sums: str) -> str:
+    side = f"matmul::MatmulType<TPosition::VECOUT, CubeFormat::ND, {type}, true>"
+    return (
+        f"matmul::Matmul<{side}, {side}, "
+        f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {sums}>>"
+    )
+
+
+__all__ = ["INDENT", "KernelPrinter"]

@@ -1,0 +1,104 @@
+"""Tiles in the unified buffer: how they lie there, and who takes which part of it when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aicc.backends.ascendc.spellings import SIZES
+
+UB_BYTES = 184 * 1024 - 256
+"""What a kernel may plan with of the unified buffer's 192 KiB: the rest is the system's."""
+
+BLOCK = 32
+"""Bytes: what addresses and lengths in the unified buffer are multiples of."""
+
+REPEAT = 256
+"""Bytes that one step of the vector unit takes; comparisons need whole ones."""
+
+
+class Overflow(Exception):
+    """A kernel's tiles don't fit into the unified buffer."""
+
+
+def up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+@dataclass(eq=False)
+class Local:
+    """A tile in the unified buffer: rows of the last dim, each filled up to whole blocks.
+
+    All tiles of a kernel are filled up to as many elements (`grain`), so that an op on two of them
+    takes all of their rows in one instruction. `queue` names the queue that holds it.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    grain: int
+    queue: str | None = None
+    start: int = 0
+    end: int = 0
+    offset: int = 0
+    written_by: str = "V"
+    scope: int = 0
+    homes: list[Local] = field(default_factory=list)
+
+    @property
+    def pitch(self) -> int:
+        """Elements from a row to the next."""
+        return up(self.shape[-1] if self.shape else 1, self.grain)
+
+    @property
+    def rows(self) -> int:
+        count = 1
+        for d in self.shape[:-1]:
+            count *= d
+        return count
+
+    @property
+    def count(self) -> int:
+        """Elements of whole repeats."""
+        return up(self.rows * self.pitch, self.grain * REPEAT // BLOCK)
+
+    @property
+    def bytes(self) -> int:
+        return self.count * SIZES[self.type]
+
+    def position(self, at: Sequence[str]) -> str:
+        """The element at an index for each dim, as an expression."""
+        terms: list[str] = []
+        step = self.pitch
+        if self.shape and at[-1] != "0" and self.shape[-1] != 1:
+            terms.append(at[-1])
+        for d, i in zip(reversed(self.shape[:-1]), reversed(at[:-1]), strict=True):
+            if d != 1 and i != "0":
+                terms.append(f"{bracket(i)} * {step}")
+            step *= d
+        return " + ".join(reversed(terms)) or "0"
+
+    def described(self) -> str:
+        dims = ", ".join(map(str, self.shape))
+        return f"{self.type}[{dims}]"
+
+
+def bracket(text: str) -> str:
+    return text if text.replace("_", "a").isalnum() else f"({text})"
+
+
+def place(locals: Sequence[Local]) -> int:
+    """Give tiles that live at the same time parts of their own; the bytes that all of them take."""
+    live: list[Local] = []
+    total = 0
+    for local in sorted(locals, key=lambda t: t.start):
+        live = [t for t in live if t.end > local.start]
+        offset = 0
+        for other in sorted(live, key=lambda t: t.offset):
+            if other.offset - offset >= local.bytes:
+                break
+            offset = max(offset, other.offset + up(other.bytes, BLOCK))
+        local.offset = offset
+        live.append(local)
+        total = max(total, offset + up(local.bytes, BLOCK))
+    return total

@@ -1,0 +1,608 @@
+"""Ops on tiles of numbers as instructions of the vector unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from xdsl.ir import Operation, SSAValue
+
+from aicc.backends.ascendc.copies import Copies
+from aicc.backends.ascendc.indices import integer_type, is_bool, is_float
+from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.spellings import (
+    ADVANCED,
+    BINARY,
+    COMPARISONS,
+    MIRRORED,
+    REDUCTIONS,
+    ROUNDING,
+    SCALAR,
+    TYPES,
+    UNARY,
+)
+from aicc.backends.c_text import Unprintable
+from aicc.ir import tile
+from aicc.ir.dtypes import dtype_of
+from aicc.ir.tile.types import tile_element
+
+
+def number(value: float, type: str) -> str:
+    """A constant of an element type of the vector unit."""
+    value = float(value)
+    if type not in ("float", "half", "bfloat16_t"):
+        return f"static_cast<{type}>({int(value)}LL)"
+    if math.isnan(value):
+        text = "NAN"
+    elif math.isinf(value):
+        text = "-INFINITY" if value < 0 else "INFINITY"
+    else:
+        text = f"{value!r}f"
+    return text if type == "float" else f"static_cast<{type}>({text})"
+
+
+SCALAR_MODE = "SELMODE::VSEL_TENSOR_SCALAR_MODE"
+TENSOR_MODE = "SELMODE::VSEL_TENSOR_TENSOR_MODE"
+
+
+class Vectors(Copies):
+    """Writes ops whose results are tiles."""
+
+    # ------------------------------------------------------------------ operands
+
+    def constant(self, value: SSAValue) -> float | None:
+        """The number that a value is everywhere, if it is known."""
+        while isinstance(value.owner, (tile.Broadcast, tile.Reshape)):
+            value = value.owner.input
+        return value.owner.value if isinstance(value.owner, tile.Full) else None
+
+    def element_type(self, value: SSAValue) -> str:
+        """The element type of a value's tile: masks are 0 and 1 as half."""
+        if is_bool(value):
+            return "half"
+        element = tile_element(value.type)
+        if not is_float(value):
+            return integer_type(element)
+        name = dtype_of(element).name
+        if name not in TYPES:
+            raise Unprintable(f"elements of {name}, which the vector unit doesn't have")
+        return TYPES[name]
+
+    def tile_of(self, value: SSAValue) -> Local:
+        """The tile of a value; made if the value has none."""
+        if value in self.locals:
+            return self.locals[value]
+        if (c := self.constant(value)) is not None:
+            local = self.new(value, "constant")
+            self.vector("Duplicate", local, [], number(c, local.type))
+            self.remember_here(value, local)
+            return local
+        return self.materialised(value)
+
+    def materialised(self, value: SSAValue, type: str | None = None) -> Local:
+        """What the scalar unit computes, element by element, as a tile."""
+        kind = type or self.element_type(value)
+        local = self.new(value, value.name_hint or "made", kind)
+        with self.elements(local.shape, [value], local) as at:
+            text = self.text(value, at)
+            if is_bool(value):
+                text = f"{text} ? 1 : 0"
+            self.line(f"{local.name}.SetValue({local.position(at)}, static_cast<{kind}>({text}));")
+        if type is None:
+            self.remember_here(value, local)
+        return local
+
+    # ------------------------------------------------------------------ dispatch
+
+    def compute(self, op: Operation) -> None:
+        """Write an op whose result is a tile."""
+        name = op.name
+        if isinstance(op, tile.Load):
+            self.load(op)
+        elif isinstance(op, tile.Reduce):
+            self.reduce(op)
+        elif isinstance(op, tile.ArgReduce):
+            self.arg_reduce(op)
+        elif isinstance(op, tile.Dot):
+            self.dot(op)
+        elif isinstance(op, tile.Broadcast):
+            self.broadcast(op)
+        elif isinstance(op, (tile.Reshape, tile.Transpose)):
+            self.rearrange(op)
+        elif isinstance(op, tile.Cast):
+            self.cast(op)
+        elif isinstance(op, tile.Cmp):
+            self.compare(op)
+        elif isinstance(op, tile.Select):
+            self.select(op)
+        elif is_bool(op.results[0]):
+            self.logic(op)
+        elif name in BINARY:
+            self.binary(op)
+        elif name in UNARY:
+            self.unary(op, UNARY[name])
+        elif name in COMPOSED:
+            COMPOSED[name](self, op)
+        elif name in ADVANCED:
+            x = self.tile_of(op.operands[0])
+            out = self.result(op.results[0], apart=True)
+            self.vector(ADVANCED[name], out, [x])
+        elif name in ROUNDING:
+            x = self.tile_of(op.operands[0])
+            out = self.result(op.results[0])
+            self.cast_into(out, x, ROUNDING[name])
+        else:
+            raise Unprintable(f"{name} on the vector unit")
+
+    def unary(self, op: Operation, call: str) -> None:
+        x = self.tile_of(op.operands[0])
+        self.vector(call, self.result(op.results[0]), [x])
+
+    def binary(self, op: Operation) -> None:
+        a, b = op.operands
+        ca, cb = self.constant(a), self.constant(b)
+        type = self.element_type(op.results[0])
+        name = op.name
+        if cb is not None and name == "arith.subf":
+            return self.scaled(op, "Adds", a, -cb)
+        if cb is not None and name == "arith.divf" and is_power_of_two(cb):
+            return self.scaled(op, "Muls", a, 1 / cb)
+        if name in SCALAR and (ca is not None) != (cb is not None):
+            c = ca if cb is None else cb
+            assert c is not None
+            return self.scaled(op, SCALAR[name], a if cb is not None else b, c)
+        if ca is not None and name == "arith.subf":
+            x = self.tile_of(b)
+            out = self.result(op.results[0])
+            self.vector("Muls", out, [x], number(-1, type))
+            return self.vector("Adds", out, [out], number(ca, type))
+        x, y = self.tile_of(a), self.tile_of(b)
+        self.vector(BINARY[name], self.result(op.results[0]), [x, y])
+
+    def scaled(self, op: Operation, call: str, value: SSAValue, c: float) -> None:
+        x = self.tile_of(value)
+        out = self.result(op.results[0])
+        self.vector(call, out, [x], number(c, out.type))
+
+    # ------------------------------------------------------------------ masks
+
+    def bits(self, out: Local) -> Local:
+        """Where a comparison of a tile's elements goes: a bit each."""
+        return self.scratch("bits", "uint8_t", (out.count // 8,))
+
+    def flags(self, out: Local, bits: Local) -> None:
+        """Bits as 0 and 1."""
+        self.vector("Duplicate", out, [], number(1, "half"))
+        self.vector("Select", out, [bits, out], number(0, "half"), SCALAR_MODE)
+
+    def compared(self, op: tile.Cmp) -> Local:
+        x, y, predicate = op.x, op.y, op.predicate
+        if predicate == "uno":
+            a = self.tile_of(x)
+            bits = self.bits(a)
+            self.vector("Compare", bits, [a, a], "CMPMODE::NE", count=a.count)
+            if self.constant(y) is None and y is not x:
+                raise Unprintable("a comparison with NaN of two tiles")
+            return bits
+        if predicate not in COMPARISONS:
+            raise Unprintable(f"a comparison {predicate} on the vector unit")
+        mode = COMPARISONS[predicate]
+        if self.constant(x) is not None and self.constant(y) is None:
+            x, y, mode = y, x, MIRRORED.get(mode, mode)
+        a = self.tile_of(x)
+        bits = self.bits(a)
+        if (c := self.constant(y)) is not None:
+            value = number(c, a.type)
+            self.vector("CompareScalar", bits, [a], value, f"CMPMODE::{mode}", count=a.count)
+        else:
+            b = self.tile_of(y)
+            self.vector("Compare", bits, [a, b], f"CMPMODE::{mode}", count=a.count)
+        return bits
+
+    def compare(self, op: tile.Cmp) -> None:
+        """A mask of 0 and 1; selections that are the only use take the bits as they are."""
+        bits = self.compared(op)
+        uses = list(op.result.uses)
+        if all(isinstance(u.operation, tile.Select) and u.index == 0 and is_float(
+            u.operation.result) and self.shape(u.operation.result) == self.shape(op.result)
+            and u.operation.parent is op.parent for u in uses):  # fmt: skip
+            self.masks[op.result] = bits
+            return
+        out = self.result(op.result, apart=True)
+        self.flags(out, bits)
+
+    def mask_bits(self, value: SSAValue) -> Local:
+        if value in self.masks:
+            return self.masks[value]
+        flags = self.tile_of(value)
+        bits = self.bits(flags)
+        self.vector(
+            "CompareScalar", bits, [flags], number(0, "half"), "CMPMODE::NE", count=flags.count
+        )
+        return bits
+
+    def select(self, op: tile.Select) -> None:
+        if self.only_ends(op.condition) and op.true in self.locals:
+            self.locals[op.result] = self.locals[op.true]  # beyond the ends nothing counts
+            return
+        bits = self.mask_bits(op.condition)
+        type = self.element_type(op.result)
+        ct, cf = self.constant(op.true), self.constant(op.false)
+        if cf is not None and ct is None:
+            x = self.tile_of(op.true)
+            out = self.result(op.result)
+            rest = (number(cf, type), SCALAR_MODE)
+            return self.vector("Select", out, [bits, x], *rest)
+        y = self.tile_of(op.false)
+        if ct is not None:
+            out = self.result(op.result, apart=True)
+            self.vector("Duplicate", out, [], number(ct, type))
+            return self.vector("Select", out, [bits, out, y], TENSOR_MODE)
+        x = self.tile_of(op.true)
+        out = self.result(op.result)
+        self.vector("Select", out, [bits, x, y], TENSOR_MODE)
+
+    def only_ends(self, condition: SSAValue) -> bool:
+        """Whether a condition says no more than where axes end."""
+        pending = [condition]
+        while pending:
+            op = pending.pop().owner
+            if isinstance(op, Operation) and op.name in ("arith.andi", "tile.broadcast"):
+                pending += op.operands
+            elif not isinstance(op, tile.InBounds):
+                return False
+        return True
+
+    def logic(self, op: Operation) -> None:
+        a, b = op.operands
+        ca, cb = self.constant(a), self.constant(b)
+        if op.name == "arith.xori" and (ca is not None or cb is not None):
+            x = self.tile_of(a if cb is not None else b)
+            out = self.result(op.results[0])
+            if not (cb if cb is not None else ca):
+                return self.vector("Adds", out, [x], number(0, "half"))
+            self.vector("Muls", out, [x], number(-1, "half"))
+            return self.vector("Adds", out, [out], number(1, "half"))
+        x, y = self.tile_of(a), self.tile_of(b)
+        out = self.result(op.results[0])
+        if op.name == "arith.xori":
+            self.vector("Sub", out, [x, y])
+            return self.vector("Abs", out, [out])
+        call = {"arith.andi": "Mul", "arith.ori": "Max"}.get(op.name)
+        if call is None:
+            raise Unprintable(f"{op.name} of masks")
+        self.vector(call, out, [x, y])
+
+    # ------------------------------------------------------------------ casts
+
+    def cast(self, op: tile.Cast) -> None:
+        goal = self.element_type(op.result)
+        if is_bool(op.result):
+            x = self.tile_of(op.input)
+            bits = self.bits(x)
+            self.vector("CompareScalar", bits, [x], number(0, x.type), "CMPMODE::NE", count=x.count)
+            return self.flags(self.result(op.result, apart=True), bits)
+        if op.input not in self.locals and self.constant(op.input) is None:
+            self.locals[op.result] = self.materialised_as(op.input, goal, op.result)
+            return
+        x = self.tile_of(op.input)
+        if op.unsigned and not is_float(op.input):
+            self.locals[op.result] = self.materialised_as(op.input, goal, op.result, unsigned=True)
+            return
+        self.convert(self.result(op.result, apart=x.type != goal), x)
+
+    def materialised_as(
+        self, value: SSAValue, type: str, result: SSAValue, unsigned: bool = False
+    ) -> Local:
+        """Integers of the scalar unit as a tile of numbers."""
+        middle = "float" if type in ("half", "bfloat16_t") else type
+        local = self.new(result, result.name_hint or "made", middle)
+        source = integer_type(tile_element(value.type), unsigned)
+        with self.elements(local.shape, [value], local) as at:
+            text = self.text(value, at)
+            if unsigned:
+                text = f"static_cast<{source}>({text})"
+            self.line(
+                f"{local.name}.SetValue({local.position(at)}, static_cast<{middle}>({text}));"
+            )
+        if middle == type:
+            return local
+        out = self.new(result, result.name_hint or "made", type)
+        self.convert(out, local)
+        return out
+
+    def convert(self, out: Local, x: Local) -> None:
+        """A tile in another type, through others where there is no direct way."""
+        for middle in WAYS.get((x.type, out.type), ()):
+            step = self.scratch("cast", middle, x.shape)
+            self.cast_into(step, x, mode_of(x.type, middle))
+            x = step
+        if x.type == out.type:
+            return self.vector("Adds", out, [x], number(0, out.type)) if out.type in (
+                "float", "half") else self.copy(out, x)  # fmt: skip
+        self.cast_into(out, x, mode_of(x.type, out.type))
+
+    def cast_into(self, out: Local, x: Local, mode: str) -> None:
+        self.vector("Cast", out, [x], f"RoundMode::{mode}")
+
+    # ------------------------------------------------------------------ shapes
+
+    def broadcast(self, op: tile.Broadcast) -> None:
+        source = self.tile_of(op.input)
+        out = self.result(op.result, apart=True)
+        own = (1,) * (len(out.shape) - len(source.shape)) + source.shape
+        if own == out.shape:
+            return self.copy(out, source)
+        rows = [str(d) for d in out.shape[:-1]]
+        spread = not own or (own[-1] == 1 and out.shape[-1] != 1)
+        if spread:
+            self.scalar_access([source], None)
+        with self.loops(rows) as at:
+            inner = ["0" if d == 1 else i for d, i in zip(own, [*at, "0"], strict=True)]
+            there = source.position(inner[len(inner) - len(source.shape) :])
+            to = f"{out.name}[{out.position([*at, '0'])}]"
+            if spread:
+                self.touched(source)
+                value = f"{source.name}.GetValue({there})"
+                self.vector_line(f"Duplicate({to}, {value}, {out.pitch});", out, [source])
+            else:
+                text = f"DataCopy({to}, {source.name}[{there}], {out.pitch});"
+                self.vector_line(text, out, [source])
+
+    def rearrange(self, op: tile.Reshape | tile.Transpose) -> None:
+        source = self.tile_of(op.operands[0])
+        goal = self.shape(op.results[0])
+        same = isinstance(op, tile.Reshape) and (goal[-1:] or (1,)) == (source.shape[-1:] or (1,))
+        if same:
+            self.locals[op.results[0]] = self.view(source, goal)
+            return
+        if isinstance(op, tile.Transpose) and all(self.is_transposed(u) for u in op.result.uses):
+            return
+        local = self.new(op.results[0], op.results[0].name_hint or "moved")
+        self.locals[op.operands[0]] = source
+        with self.elements(goal, [op.operands[0]], local) as at:
+            there = source.position(list(self.moved(op, at)))
+            self.touched(source)
+            value = f"{source.name}.GetValue({there})"
+            self.line(f"{local.name}.SetValue({local.position(at)}, {value});")
+        self.locals[op.results[0]] = local
+
+    @staticmethod
+    def is_transposed(use) -> bool:
+        """Whether a use is by a dot that can take the operand the other way round."""
+        return isinstance(use.operation, tile.Dot) and use.index in (0, 1)
+
+    # ------------------------------------------------------------------ reductions
+
+    def reduce(self, op: tile.Reduce) -> None:
+        if not is_float(op.input) and not is_bool(op.input):
+            return self.reduce_integers(op)
+        x = self.tile_of(op.input)
+        shape = self.shape(op.input)
+        whole, pair = REDUCTIONS[op.kind]
+        length = self.count(op.input, op.dim)
+        if op.dim == len(shape) - 1:
+            if not whole:
+                return self.reduce_integers(op)
+            out = self.result(op.result, apart=True)
+            work = self.scratch("work", x.type, (x.pitch,))
+            rows = [self.count(op.input, d) for d in range(len(shape) - 1)]
+            with self.loops(rows) as at:
+                to = f"{out.name}[{out.position([*at, '0'])}]"
+                row = f"{x.name}[{x.position([*at, '0'])}]"
+                self.vector_line(f"{whole}({to}, {row}, {work.name}, {length});", out, [x, work])
+            return
+        out = self.result(op.result, apart=True)
+        outer = [self.count(op.input, d) for d in range(op.dim)]
+        inner = [self.count(op.input, d) for d in range(op.dim + 1, len(shape) - 1)]
+        with self.loops([*outer, *inner]) as at:
+            before, after = at[: len(outer)], at[len(outer) :]
+            to = f"{out.name}[{out.position([*before, '0', *after, '0'])}]"
+            first = f"{x.name}[{x.position([*before, '0', *after, '0'])}]"
+            self.vector_line(f"DataCopy({to}, {first}, {out.pitch});", out, [x])
+            self.line(f"for (int32_t r = 1; r < {length}; ++r) {{")
+            self.depth += 1
+            row = f"{x.name}[{x.position([*before, 'r', *after, '0'])}]"
+            self.vector_line(f"{pair}({to}, {to}, {row}, {out.pitch});", out, [x, out])
+            self.depth -= 1
+            self.line("}")
+
+    def reduce_integers(self, op: tile.Reduce) -> None:
+        """Element by element on the scalar unit: integers, and products along a row."""
+        shape = self.shape(op.input)
+        kind = self.element_type(op.result)
+        local = self.new(op.result, op.result.name_hint or op.kind, kind)
+        outer = [s if d != op.dim else "1" for d, s in enumerate(map(str, local.shape))]
+        counts = [self.count(op.input, d) if o != "1" else "1" for d, o in enumerate(outer)]
+        length = self.count(op.input, op.dim)
+        assert len(shape) == len(counts)
+        with self.elements(local.shape, [op.input], local, counts) as at:
+            place = [*at]
+            place[op.dim] = "0"
+            self.line(f"{kind} total = {self.text(op.input, place)};")
+            self.line(f"for (int32_t r = 1; r < {length}; ++r) {{")
+            place[op.dim] = "r"
+            x = self.text(op.input, place)
+            step = {"add": f"total + {x}", "mul": f"total * {x}"}.get(op.kind)
+            if step is None:
+                helper = {"max": "Larger", "min": "Smaller"}[op.kind]
+                step = f"{helper}<{kind}>(total, {x})"
+            self.line(f"  total = static_cast<{kind}>({step});")
+            self.line("}")
+            self.line(f"{local.name}.SetValue({local.position(at)}, total);")
+        self.locals[op.result] = local
+
+    def arg_reduce(self, op: tile.ArgReduce) -> None:
+        """The extreme and its place, on the scalar unit; NaN is the extreme where there is one."""
+        kind = self.element_type(op.value)
+        value = self.new(op.value, op.value.name_hint or "best", kind)
+        at_kind = self.element_type(op.at)
+        where = self.new(op.at, op.at.name_hint or "at", at_kind)
+        counts = ["1" if d == op.dim else self.count(op.input, d) for d in range(len(value.shape))]
+        length = self.count(op.input, op.dim)
+        sign = (">" if op.kind == "max" else "<") + ("=" if op.last else "")
+        with self.elements(value.shape, [op.input, op.index], value, counts) as at:
+            self.scalar_write(where)
+            place = [*at]
+            place[op.dim] = "0"
+            self.line(f"{kind} best = {self.text(op.input, place)};")
+            self.line(f"{at_kind} found = {self.text(op.index, self.fitted(op.index, place))};")
+            place[op.dim] = "r"
+            self.line(f"for (int32_t r = 1; r < {length}; ++r) {{")
+            self.line(f"  const {kind} x = {self.text(op.input, place)};")
+            nan = (
+                f" || (x != x{'' if op.last else ' && best == best'})" if is_float(op.input) else ""
+            )
+            self.line(f"  if (x {sign} best{nan}) {{")
+            self.line("    best = x;")
+            index = self.text(op.index, self.fitted(op.index, place))
+            self.line(f"    found = {index};")
+            self.line("  }")
+            self.line("}")
+            self.line(f"{value.name}.SetValue({value.position(at)}, best);")
+            self.line(f"{where.name}.SetValue({where.position(at)}, found);")
+        self.locals[op.value], self.locals[op.at] = value, where
+
+    # ------------------------------------------------------------------ products
+
+    def dot(self, op: tile.Dot) -> None:
+        """A product of tiles on the cube unit, added to the sums so far on the vector unit."""
+        sides: list[tuple[Local, bool]] = []
+        for v in (op.a, op.b):
+            source, across = v, False
+            if isinstance(v.owner, tile.Transpose) and v not in self.locals:
+                source, across = v.owner.input, True
+            sides.append((self.tile_of(source), across))
+        (a, a_across), (b, b_across) = sides
+        m, n = self.shape(op.result)
+        k = self.shape(op.a)[1]
+        for local in (a, b):
+            if local.pitch != local.shape[-1]:
+                raise Unprintable(
+                    f"a product of a tile {local.described()}, which isn't whole blocks"
+                )
+        sums = "int32_t" if a.type == "int8_t" else "float"
+        product = self.scratch("product", sums, (m, n))
+        if product.pitch != n:
+            raise Unprintable(f"a product of {n} columns, which aren't whole blocks")
+        name = self.matmul(a.type, sums, (m, n, k))
+        tails = [self.count(op.a, 0), self.count(op.b, 1), self.count(op.a, 1)]
+        if tails[2] == str(k):
+            tails[2] = self.count(op.b, 0)
+        self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
+        for local, across, side in ((a, a_across, "A"), (b, b_across, "B")):
+            self.touched(local)
+            flag = ", true" if across else ""
+            self.line(f"{name}.SetTensor{side}({local.name}{flag});")
+        self.line(f"{name}.SetTail({', '.join(tails)});")
+        self.vector_line(f"{name}.IterateAll({product.name});", product, [])
+        acc = op.acc
+        if self.constant(acc) == 0:
+            self.copy(self.result(op.result), product)
+            return
+        old = self.tile_of(acc)
+        self.vector("Add", self.result(op.result), [old, product])
+
+    def matmul(self, type: str, sums: str, sizes: tuple[int, int, int]) -> str:
+        """The object that multiplies tiles of these sizes."""
+        key = (type, sums, *sizes)
+        if key not in self.matmuls:
+            self.matmuls[key] = f"matmul{len(self.matmuls) or ''}"
+        return self.matmuls[key]
+
+
+WAYS: dict[tuple[str, str], Sequence[str]] = {
+    **{
+        (a, b): ("float",) for a in ("half", "bfloat16_t") for b in ("half", "bfloat16_t") if a != b
+    },
+    **{(t, "float"): ("half",) for t in ("int8_t", "uint8_t")},
+    **{(t, "bfloat16_t"): ("half", "float") for t in ("int8_t", "uint8_t")},
+    **{(t, "bfloat16_t"): ("float",) for t in ("int16_t", "int32_t", "int64_t")},
+    ("int64_t", "half"): ("float",),
+    **{(t, u): ("float",) for t in ("half", "bfloat16_t") for u in ("int32_t", "int64_t")},
+    ("bfloat16_t", "int16_t"): ("float",),
+}
+"""Types that casts between others go through."""
+
+NARROW = {"half": 11, "bfloat16_t": 8, "float": 24}
+
+
+def mode_of(source: str, goal: str) -> str:
+    """How a cast rounds: integers are truncated to, narrower numbers rounded to nearest even."""
+    if source in NARROW and goal in NARROW:
+        return "CAST_NONE" if NARROW[source] < NARROW[goal] else "CAST_RINT"
+    if goal in NARROW:
+        return "CAST_NONE" if source in ("int8_t", "uint8_t") else "CAST_RINT"
+    return "CAST_TRUNC"
+
+
+def is_power_of_two(value: float) -> bool:
+    return value != 0 and math.isfinite(value) and abs(math.frexp(value)[0]) == 0.5
+
+
+def _negated(v: Vectors, op: Operation) -> None:
+    v.scaled(op, "Muls", op.operands[0], -1)
+
+
+def _exp2(v: Vectors, op: Operation) -> None:
+    v.scaled(op, "Muls", op.operands[0], math.log(2))
+    out = v.locals[op.results[0]]
+    v.vector("Exp", out, [out])
+
+
+def _log2(v: Vectors, op: Operation) -> None:
+    v.unary(op, "Ln")
+    out = v.locals[op.results[0]]
+    v.vector("Muls", out, [out], number(1 / math.log(2), out.type))
+
+
+def _rsqrt(v: Vectors, op: Operation) -> None:
+    """1 / sqrt(x): the unit's own rsqrt is an estimate."""
+    x = v.tile_of(op.operands[0])
+    root = v.scratch("root", x.type, x.shape)
+    v.vector("Sqrt", root, [x])
+    out = v.result(op.results[0], apart=True)
+    v.vector("Duplicate", out, [], number(1, out.type))
+    v.vector("Div", out, [out, root])
+
+
+def _log1p(v: Vectors, op: Operation) -> None:
+    """ln(1 + x) as ln(u) · x / (u - 1) with u = 1 + x, and x where u is 1 (HP-15C handbook)."""
+    x = v.tile_of(op.operands[0])
+    u = v.scratch("one_more", x.type, x.shape)
+    v.vector("Adds", u, [x], number(1, x.type))
+    rest = v.scratch("rest", x.type, x.shape)
+    v.vector("Adds", rest, [u], number(-1, x.type))
+    bits = v.bits(x)
+    v.vector("CompareScalar", bits, [rest], number(0, x.type), "CMPMODE::EQ", count=x.count)
+    far = v.bits(x)
+    v.vector("CompareScalar", far, [rest], number(math.inf, x.type), "CMPMODE::EQ", count=x.count)
+    out = v.result(op.results[0], apart=True)
+    v.vector("Div", out, [x, rest])
+    v.vector("Ln", u, [u])
+    v.vector("Mul", out, [out, u])
+    v.vector("Select", out, [bits, x, out], TENSOR_MODE)
+    v.vector("Select", out, [far, x, out], TENSOR_MODE)
+
+
+def _expm1(v: Vectors, op: Operation) -> None:
+    """exp(x) - 1 as tanh(x / 2) · (exp(x) + 1)."""
+    x = v.tile_of(op.operands[0])
+    half = v.scratch("half_x", x.type, x.shape)
+    v.vector("Muls", half, [x], number(0.5, x.type))
+    out = v.result(op.results[0], apart=True)
+    v.vector("Tanh", out, [half])
+    v.vector("Exp", half, [x])
+    v.vector("Adds", half, [half], number(1, x.type))
+    v.vector("Mul", out, [out, half])
+
+
+COMPOSED: dict[str, Callable[[Vectors, Operation], None]] = {
+    "arith.negf": _negated,
+    "math.exp2": _exp2,
+    "math.log2": _log2,
+    "math.rsqrt": _rsqrt,
+    "math.log1p": _log1p,
+    "math.expm1": _expm1,
+}
+"""Ops that take several instructions."""

@@ -1,0 +1,223 @@
+"""Lines of a kernel, the tiles that it keeps, and what one pipe must wait for another for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from xdsl.ir import SSAValue
+
+from aicc.backends.ascendc.indices import Indices
+from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.spellings import SIZES
+from aicc.backends.c_text import INDENT, RESERVED, bracketed, cpp_name, dim_text
+from aicc.backends.printing import fresh_name
+from aicc.ir import tile
+from aicc.ir.tile.extents import Extents
+from aicc.ir.tile.types import bind
+
+OWN_NAMES = {
+    *("pipe", "pool", "tiling", "program", "half", "total", "best", "found", "x", "r", "Sync"),
+    *("Quotient", "Rest", "Larger", "Smaller", "Process", "Init", "CopyOut"),
+    *(f"i{n}" for n in range(4)),
+}
+
+
+class Writer(Indices):
+    """Writes instructions with the flags between pipes that they need.
+
+    A tile lives from `start` to `end`, counted in instructions; one that a loop uses and that was
+    there before lives until the loop's end.
+    """
+
+    def __init__(self, kernel: tile.Kernel):
+        super().__init__(Extents(kernel))
+        self.lines: list[str] = []
+        self.depth = 2
+        self.clock = 0
+        self.pool: list[Local] = []
+        self.open_loops: list[tuple[int, list[Local]]] = []
+        self.scopes: list[list[SSAValue]] = [[]]
+        self.taken = {*RESERVED, *OWN_NAMES, *map(cpp_name, kernel.sizes), *kernel.schedule}
+        self.counts: dict[tuple, str] = {}
+        self.outer_counts: list[dict[tuple, str]] = []
+        self.dirty: set[str] = set()
+        self.grain = 8
+        self.touched = self.touch
+
+    # ------------------------------------------------------------------ lines and names
+
+    def line(self, text: str) -> None:
+        self.lines.append(INDENT * self.depth + text if text else "")
+
+    def fresh(self, hint: str | None) -> str:
+        short = (
+            "_".join(hint.replace(".", "_").split("_")[-2:]) if hint and len(hint) > 24 else hint
+        )
+        return fresh_name(short, self.taken)
+
+    def touch(self, local: Local) -> None:
+        """Note that a tile is used now."""
+        for one in (local, *local.homes):
+            one.end = self.clock + 1
+            for start, used in self.open_loops:
+                if one.start < start:
+                    used.append(one)
+
+    # ------------------------------------------------------------------ tiles
+
+    def new(self, value: SSAValue, hint: str, type: str | None = None) -> Local:
+        kind = type or self.element_type(value)
+        return self.scratch(hint, kind, self.shape(value))
+
+    def element_type(self, value: SSAValue) -> str:
+        raise NotImplementedError
+
+    def scratch(self, hint: str, type: str, shape: tuple[int, ...]) -> Local:
+        """A tile of its own in the pool."""
+        self.clock += 1
+        local = Local(self.fresh(hint), type, shape, self.grain, start=self.clock, end=self.clock)
+        self.pool.append(local)
+        return local
+
+    def view(self, local: Local, shape: tuple[int, ...]) -> Local:
+        """The same tile with dims of one more or fewer, or leading dims joined."""
+        seen = Local(local.name, local.type, shape, local.grain, local.queue)
+        seen.homes = [local, *local.homes]
+        return seen
+
+    def remember_here(self, value: SSAValue, local: Local) -> None:
+        """Note the tile of a value until the present loop ends."""
+        self.locals[value] = local
+        self.scopes[-1].append(value)
+
+    # ------------------------------------------------------------------ pipes
+
+    def sync(self, *events: str) -> None:
+        """Wait as events say, where there is something to wait for."""
+        for event in events:
+            if event in self.dirty:
+                self.dirty.discard(event)
+                self.line(f"Sync<HardEvent::{event}>();")
+
+    def mark(self, *events: str) -> None:
+        self.dirty.update(events)
+
+    def vector_line(self, text: str, out: Local, sources: Sequence[Local]) -> None:
+        """An instruction of the vector unit."""
+        self.clock += 1
+        self.sync("S_V")
+        for local in (out, *sources):
+            self.touch(local)
+        self.line(text)
+        self.mark("V_S", "V_MTE3")
+
+    def vector(
+        self, call: str, out: Local, sources: Sequence[Local], *rest: str, count: int | None = None
+    ) -> None:
+        """An instruction over whole tiles."""
+        names = [out.name, *(s.name for s in sources), *rest, str(count or out.count)]
+        self.vector_line(f"{call}({', '.join(names)});", out, sources)
+
+    def copy(self, out: Local, source: Local) -> None:
+        """A tile from another of its size and type."""
+        count = min(out.count, source.count)
+        size = SIZES[out.type]
+        if size in (2, 4):
+            return self.vector_line(f"DataCopy({out.name}, {source.name}, {count});", out, [source])
+        view = ".ReinterpretCast<int32_t>()" if size == 8 else ".ReinterpretCast<int16_t>()"
+        count = count * 2 if size == 8 else count // 2
+        text = f"DataCopy({out.name}{view}, {source.name}{view}, {count});"
+        self.vector_line(text, out, [source])
+
+    def scalar_access(self, sources: Sequence[Local], out: Local | None) -> None:
+        """Before the scalar unit reads tiles, and writes one."""
+        if sources or out is not None:
+            self.sync("V_S", "MTE2_S")
+        for local in sources:
+            self.touch(local)
+        if out is not None:
+            self.scalar_write(out)
+
+    def scalar_write(self, out: Local) -> None:
+        self.touch(out)
+        self.mark("S_V", "S_MTE3")
+
+    # ------------------------------------------------------------------ loops
+
+    def count(self, value: SSAValue, dim: int) -> str:
+        """How many elements along a dim count."""
+        axis = self.extents.extent(value, dim)
+        if axis is None:
+            return str(self.shape(value)[dim])
+        return self.axis_count(axis)
+
+    def axis_count(self, axis: tile.Axis) -> str:
+        schedule = self.kernel.schedule
+        block, end = bind(axis.block[0], schedule), bind(axis.bound[0], schedule)
+        start = self.text(axis.start)
+        if start == "0" and isinstance(block, int) and isinstance(end, int):
+            return str(min(block, end))
+        key = (start, block, end)
+        if key not in self.counts:
+            name = self.fresh(f"{axis.result.name_hint or 'axis'}_count")
+            rest = dim_text(end) if start == "0" else f"{dim_text(end)} - {bracketed(start)}"
+            text = f"static_cast<int32_t>(Smaller<int64_t>({block}, {rest}))"
+            self.line(f"const int32_t {name} = {text};")
+            self.counts[key] = name
+        return self.counts[key]
+
+    @contextmanager
+    def loops(self, counts: Sequence[str]) -> Iterator[list[str]]:
+        """Loops over so many rows of each dim; gives the index of each."""
+        at: list[str] = []
+        opened = 0
+        for d, n in enumerate(counts):
+            if n == "1":
+                at.append("0")
+                continue
+            name = f"i{d}"
+            self.line(f"for (int32_t {name} = 0; {name} < {n}; ++{name}) {{")
+            self.depth += 1
+            opened += 1
+            at.append(name)
+        if opened:
+            self.enter()
+        yield at
+        if opened:
+            self.leave()
+        for _ in range(opened):
+            self.depth -= 1
+            self.line("}")
+
+    @contextmanager
+    def elements(
+        self,
+        shape: Sequence[int],
+        sources: Sequence[SSAValue],
+        out: Local,
+        counts: Sequence[str] | None = None,
+    ) -> Iterator[list[str]]:
+        """Loops of the scalar unit over the elements of a tile that it writes."""
+        self.clock += 1
+        self.scalar_access(self.locals_below(*sources), out)
+        with self.loops(counts or [*map(str, shape)]) as at:
+            yield at
+
+    def enter(self) -> None:
+        self.clock += 1
+        self.open_loops.append((self.clock, []))
+        self.scopes.append([])
+        self.outer_counts.append(dict(self.counts))
+
+    def leave(self) -> None:
+        self.clock += 1
+        _, used = self.open_loops.pop()
+        self.counts = self.outer_counts.pop()
+        for local in used:
+            local.end = max(local.end, self.clock + 1)
+            for start, outer in self.open_loops:
+                if local.start < start:
+                    outer.append(local)
+        for value in self.scopes.pop():
+            self.locals.pop(value, None)
