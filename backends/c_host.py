@@ -96,6 +96,8 @@ class HostProgram:
                 self.places[out] = f"arena + {self.dim(alloc.offset[0])}"
             elif out in self.results:
                 self.places[out] = f"outputs[{self.results[out]}]"
+            elif bytes_of(out) == 0:
+                self.places[out] = "arena"
             else:
                 raise Unprintable("a buffer of its own that is no output")
         at = [*(self.places[v] for v in op.inputs), *(self.places[v] for v in op.outputs)]

@@ -119,6 +119,8 @@ class Copies(Writer):
 
     def row_copies(self, op: tile.Access, local: Local, counts: Sequence[str], load: bool) -> None:
         """Copies of whole rows, as many at a time as lie evenly in device memory."""
+        if "0" in counts:
+            return
         size = SIZES[local.type]
         last = len(counts) - 1
         n = counts[last]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -96,27 +97,52 @@ def headers() -> str:
 
 def build(source: str) -> Path:
     """A library of a project's source and the emulator. Raises BuildError."""
-    cxx = compiler()
-    if cxx is None:
+    if compiler() is None:
         raise BuildError("the emulator needs a C++ compiler: install g++, or set CXX")
-    text = "\0".join([source, DRIVER, headers(), compiler_version(), *FLAGS])
-    folder = cache_folder() / "ascendc"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
+    include = prepared()
+    path = include.parent / f"{key(source, DRIVER)}.so"
     if path.is_file():
         return path
 
     def make(goal: Path) -> None:
         file = goal.with_suffix(".cpp")
         file.write_text(source + DRIVER)
-        command = [cxx, *FLAGS, "-I", str(FOLDER), "-shared", str(file), "-o", str(goal)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if "error" in line][:8]
-            raise BuildError("the project doesn't build:\n" + "\n".join(errors or [done.stderr]))
+        compile("-I", str(include), "-shared", str(file), "-o", str(goal))
 
     made(path, make)
     return path
+
+
+def key(*parts: str) -> str:
+    """A hash of sources, the emulator, the compiler and its options."""
+    text = "\0".join([*parts, headers(), compiler_version(), *FLAGS])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def prepared() -> Path:
+    """A folder with the emulator's headers, precompiled where the compiler is g++."""
+    folder = cache_folder() / "ascendc"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"include-{key()}"
+    if path.is_dir():
+        return path
+
+    def make(goal: Path) -> None:
+        shutil.copytree(FOLDER, goal)
+        if "Free Software Foundation" in compiler_version():
+            header = str(goal / "acl" / "acl.h")
+            compile("-x", "c++-header", header, "-o", f"{header}.gch")
+
+    made(path, make)
+    return path
+
+
+def compile(*arguments: str) -> None:
+    """Run the compiler. Raises BuildError."""
+    done = subprocess.run([str(compiler()), *FLAGS, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line][:8]
+        raise BuildError("the project doesn't build:\n" + "\n".join(errors or [done.stderr]))
 
 
 class Emulated:

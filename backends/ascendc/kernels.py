@@ -314,6 +314,8 @@ class KernelPrinter(Vectors):
         for s in kernel.sizes:
             lines.append(f"    const int64_t {cpp_name(s)} = tiling->{cpp_name(s)};")
         lines += self.pool_tiles()
+        if "S_V" in self.marked:
+            lines.append("    Sync<HardEvent::S_V>();  // the program before this one is done")
         lines += [*self.lines, "  }", ""]
         for a in args:
             lines.append(f"  GlobalTensor<{self.memory_type(a)}> {self.buffers[a]}Gm;")

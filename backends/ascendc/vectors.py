@@ -18,6 +18,7 @@ from aicc.backends.ascendc.spellings import (
     REDUCTIONS,
     ROUNDING,
     SCALAR,
+    SIZES,
     TYPES,
     UNARY,
 )
@@ -222,7 +223,11 @@ class Vectors(Copies):
         return bits
 
     def select(self, op: tile.Select) -> None:
-        if self.only_ends(op.condition) and op.true in self.locals:
+        ends = self.ends_of(op.condition)
+        if ends is not None and any(axis.bound[0] == 0 for axis in ends):
+            self.locals[op.result] = self.tile_of(op.false)
+            return
+        if ends is not None and op.true in self.locals:
             self.locals[op.result] = self.locals[op.true]  # beyond the ends nothing counts
             return
         bits = self.mask_bits(op.condition)
@@ -242,16 +247,18 @@ class Vectors(Copies):
         out = self.result(op.result)
         self.vector("Select", out, [bits, x, y], TENSOR_MODE)
 
-    def only_ends(self, condition: SSAValue) -> bool:
-        """Whether a condition says no more than where axes end."""
-        pending = [condition]
+    def ends_of(self, condition: SSAValue) -> list[tile.Axis] | None:
+        """The axes whose ends a condition says, and no more; None for other conditions."""
+        pending, found = [condition], list[tile.Axis]()
         while pending:
             op = pending.pop().owner
             if isinstance(op, Operation) and op.name in ("arith.andi", "tile.broadcast"):
                 pending += op.operands
-            elif not isinstance(op, tile.InBounds):
-                return False
-        return True
+            elif isinstance(op, tile.InBounds) and isinstance(op.axis.owner, tile.Axis):
+                found.append(op.axis.owner)
+            else:
+                return None
+        return found
 
     def logic(self, op: Operation) -> None:
         a, b = op.operands
@@ -375,6 +382,8 @@ class Vectors(Copies):
     # ------------------------------------------------------------------ reductions
 
     def reduce(self, op: tile.Reduce) -> None:
+        if self.count(op.input, op.dim) == "0":
+            return self.nothing_to_reduce(op)
         if not is_float(op.input) and not is_bool(op.input):
             return self.reduce_integers(op)
         x = self.tile_of(op.input)
@@ -406,6 +415,22 @@ class Vectors(Copies):
             self.vector_line(f"{pair}({to}, {to}, {row}, {out.pitch});", out, [x, out])
             self.depth -= 1
             self.line("}")
+
+    def nothing_to_reduce(self, op: tile.Reduce) -> None:
+        """What a reduction of no elements is."""
+        kind = self.element_type(op.result)
+        out = self.new(op.result, op.kind)
+        low, high = -math.inf, math.inf
+        if not is_float(op.result) and not is_bool(op.result):
+            bits = 8 * SIZES[kind] - 1
+            low, high = -(2**bits), 2**bits - 1
+        start = {"add": 0, "or": 0, "mul": 1, "and": 1, "max": low, "min": high}[op.kind]
+        if SIZES[kind] in (2, 4):
+            self.vector("Duplicate", out, [], number(start, kind))
+        else:
+            with self.elements(out.shape, [], out) as at:
+                self.line(f"{out.name}.SetValue({out.position(at)}, {number(start, kind)});")
+        self.locals[op.result] = out
 
     def reduce_integers(self, op: tile.Reduce) -> None:
         """Element by element on the scalar unit: integers, and products along a row."""
@@ -474,20 +499,14 @@ class Vectors(Copies):
                 source, across = v.owner.input, True
             sides.append((self.tile_of(source), across))
         (a, a_across), (b, b_across) = sides
-        m, n = self.shape(op.result)
-        k = self.shape(op.a)[1]
-        for local in (a, b):
-            if local.pitch != local.shape[-1]:
-                raise Unprintable(
-                    f"a product of a tile {local.described()}, which isn't whole blocks"
-                )
         sums = "int32_t" if a.type == "int8_t" else "float"
-        product = self.scratch("product", sums, (m, n))
-        if product.pitch != n:
-            raise Unprintable(f"a product of {n} columns, which aren't whole blocks")
-        name = self.matmul(a.type, sums, (m, n, k))
+        product = self.scratch("product", sums, self.shape(op.result))
+        depth = b.pitch if b_across else a.rows if a_across else a.pitch
+        if a_across and a.pitch != product.rows:
+            raise Unprintable(f"a product of {a.described()} across, which isn't whole blocks")
+        name = self.matmul(a.type, sums, (product.rows, product.pitch, depth))
         tails = [self.count(op.a, 0), self.count(op.b, 1), self.count(op.a, 1)]
-        if tails[2] == str(k):
+        if tails[2] == str(self.shape(op.a)[1]):
             tails[2] = self.count(op.b, 0)
         self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
         for local, across, side in ((a, a_across, "A"), (b, b_across, "B")):

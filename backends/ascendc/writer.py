@@ -42,6 +42,7 @@ class Writer(Indices):
         self.counts: dict[tuple, str] = {}
         self.outer_counts: list[dict[tuple, str]] = []
         self.dirty: set[str] = set()
+        self.marked: set[str] = set()
         self.grain = 8
         self.touched = self.touch
 
@@ -102,6 +103,7 @@ class Writer(Indices):
 
     def mark(self, *events: str) -> None:
         self.dirty.update(events)
+        self.marked.update(events)
 
     def vector_line(self, text: str, out: Local, sources: Sequence[Local]) -> None:
         """An instruction of the vector unit."""
@@ -133,6 +135,7 @@ class Writer(Indices):
     def scalar_access(self, sources: Sequence[Local], out: Local | None) -> None:
         """Before the scalar unit reads tiles, and writes one."""
         if sources or out is not None:
+            self.mark("V_S")  # what was done for the program before this one counts, too
             self.sync("V_S", "MTE2_S")
         for local in sources:
             self.touch(local)

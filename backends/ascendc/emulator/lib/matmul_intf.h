@@ -51,8 +51,10 @@ class Matmul {
     if (!tiling) emulator::fail("Matmul: IterateAll before REGIST_MATMUL_OBJ");
     if (!has_a || !has_b) emulator::fail("Matmul: IterateAll before SetTensorA and SetTensorB");
     const int64_t M = tiling->singleCoreM, N = tiling->singleCoreN, K = tiling->singleCoreK;
-    a.check(PIPE_MTE3, M * K, false, "Matmul A");
-    b.check(PIPE_MTE3, K * N, false, "Matmul B");
+    const int64_t left = across ? (k - 1) * M + m : (m - 1) * K + k;
+    const int64_t right = down ? (n - 1) * K + k : (k - 1) * N + n;
+    a.check(PIPE_MTE3, left, false, "Matmul A");
+    b.check(PIPE_MTE3, right, false, "Matmul B");
     c.check(PIPE_V, M * N, true, "Matmul C");
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j) {
