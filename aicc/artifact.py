@@ -8,6 +8,8 @@ kernels.cpp         the kernels of the C++ target and the function that launches
                     the runtime's sources, model.h, and main.c, which runs the model without Python
 kernels.ARCH.so     those, built for an instruction set
 kernels.py          the kernels of the Triton target, which run without aicc
+model.asc           the kernels of the Ascend C target and what launches them; beside it main.cpp,
+                    CMakeLists.txt and a README
 tuning.json         each kernel's schedule, and what chose it (Triton target)
 *.cubin, *.hsaco    kernels compiled for chips, each with a .json of what a launch needs
 """

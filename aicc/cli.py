@@ -71,7 +71,7 @@ def compile(
     model: Model,
     target: Annotated[
         str | None,
-        typer.Option(help="triton (default with a GPU), cpp (else), or numpy."),
+        typer.Option(help="triton (default with a GPU), cpp (else), numpy, or ascendc."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the artifact to this folder.")
@@ -86,6 +86,9 @@ def compile(
     dim: DimOption = [],  # noqa: B006  (typer reads the default)
     verify_each: Annotated[
         bool, typer.Option(help="Run before and after each pass; stop where results change.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run it, Ascend C emulated, and compare with numpy.")
     ] = False,
     explain_fusion: ExplainFusion = False,
     arch: Annotated[
@@ -104,11 +107,24 @@ def compile(
             model, target, pipeline, dim, verify_each, observer, remarks, archs, tuning
         )
     _explain(remarks)
+    if verify:
+        _verify(compiled, model, dim)
     where = output if output is not None else Path(_stem(model) + ".aicc")
     compiled.save(where, archs)
     typer.echo(f"artifact: {where}", err=True)
     if dump_ir is not None:
         typer.echo(f"IR dumps: {dump_ir}", err=True)
+
+
+def _verify(compiled: CompiledModel, model: str, dim: Sequence[str]) -> None:
+    """Say how far results on random inputs are from those of the NumPy target."""
+    from aicc.verify import check_outputs, sample_inputs
+
+    reference = _compile(model, "numpy", None, dim, False, None)
+    inputs = sample_inputs(compiled.module)
+    wanted, found = reference.run(inputs), compiled.run(inputs)
+    error = check_outputs(compiled.output_names, wanted, found)
+    typer.echo(f"verified against numpy: largest error {error:.3g}", err=True)
 
 
 def _compile(
@@ -194,6 +210,9 @@ def run(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write each output to NAME.npy here.")
     ] = None,
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Run Ascend C kernels on the host's emulator.")
+    ] = False,
 ) -> None:
     """Run an artifact and print its outputs."""
     import numpy as np
@@ -202,6 +221,11 @@ def run(
     from aicc.verify import sample_inputs
 
     compiled = aicc.api.load(artifact)
+    if (compiled.target == "ascendc") != emulate:
+        raise InputError(
+            f"{artifact} is for the {compiled.target} target: "
+            + ("only Ascend C is emulated" if emulate else "build it for an NPU, or give --emulate")
+        )
     given = dict(_read_input(i) for i in input)
     unknown = sorted(set(given) - set(compiled.input_names))
     if unknown:

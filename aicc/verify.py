@@ -56,6 +56,25 @@ def largest_error(a: np.ndarray, b: np.ndarray) -> float:
     return float("inf") if np.isnan(gap).any() else float(gap.max())
 
 
+def differ(want: np.ndarray, have: np.ndarray, rtol: float = 1e-3, atol: float = 1e-4) -> bool:
+    """Whether values are further apart than `atol` plus `rtol` of the largest."""
+    scale = float(np.abs(want[np.isfinite(want)]).max(initial=0)) if want.size else 0.0
+    return largest_error(want, have) > atol + rtol * scale
+
+
+def check_outputs(
+    names: Sequence[str], wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]
+) -> float:
+    """The largest error of all outputs. Raises CompileError naming one that is wrong."""
+    largest = 0.0
+    for name, want, have in zip(names, wanted, found, strict=True):
+        error = largest_error(want, have)
+        if differ(want, have):
+            raise CompileError(f"output '{name}' is wrong: largest error {error:.3g}")
+        largest = max(largest, error)
+    return largest
+
+
 class VerifyEach:
     """A hook that compares the module's outputs before and after every pass."""
 
@@ -86,7 +105,7 @@ class VerifyEach:
         func = main_of(module)
         names = output_names(func)
         for i, (want, have) in enumerate(zip(self.expected, got, strict=True)):
-            if self.differ(want, have):
+            if differ(want, have, self.rtol, self.atol):
                 op = self.first_changed(module) or return_of(func).operands[i].owner
                 made_by = getattr(op, "name", "an argument")
                 raise CompileError(
@@ -97,10 +116,6 @@ class VerifyEach:
         self.expected = got
         self.before = module.clone()
 
-    def differ(self, want: np.ndarray, have: np.ndarray) -> bool:
-        scale = float(np.abs(want[np.isfinite(want)]).max(initial=0)) if want.size else 0.0
-        return largest_error(want, have) > self.atol + self.rtol * scale
-
     def first_changed(self, module: ModuleOp) -> Operation | None:
         """The first op whose result no op of the same location had before the pass."""
         assert self.before is not None
@@ -109,7 +124,7 @@ class VerifyEach:
             known.setdefault(str(op.location), []).extend(values)
         for op, values in self.values_of(module):
             old = known.get(str(op.location))
-            if old and all(self.differ(o, v) for v in values for o in old):
+            if old and all(differ(o, v, self.rtol, self.atol) for v in values for o in old):
                 return op
         return None
 

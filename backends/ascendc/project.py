@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
 
 from aicc.backends.ascendc.indices import HELPER_SOURCE
 from aicc.backends.ascendc.kernels import KernelPrinter
-from aicc.backends.c_host import HostProgram
-from aicc.backends.c_text import Unprintable
+from aicc.backends.ascendc.locals import UB_BYTES
+from aicc.backends.c_host import HostProgram, arrays_of, escaped
+from aicc.backends.c_text import Unprintable, cpp_name, dim_text
+from aicc.backends.printing import origin_text
 from aicc.ir import graph, tile
-from aicc.ir.module import functions
+from aicc.ir.module import functions, input_names, output_names, symbol_ranges
+from aicc.ir.symbols import Dim
+from aicc.ir.types import bytes_of
+
+TEMPLATE = Path(__file__).parent / "template"
+SHARED = Path(__file__).parents[1] / "c_sources"
 
 HEADER = """\
 // Kernels of a model in Ascend C, and `model_run`, which launches them one after another.
@@ -29,9 +40,10 @@ HEADER = """\
   AscendC::emulator::launch(#kernel, blocks, kernel, __VA_ARGS__)
 #else
 using namespace AscendC;
-static aclrtStream stream;
-#define AICC_LAUNCH(kernel, blocks, ...) kernel<<<blocks, 0, stream>>>(__VA_ARGS__)
+#define AICC_LAUNCH(kernel, blocks, ...) kernel<<<blocks, 0, model_stream>>>(__VA_ARGS__)
 #endif
+
+aclrtStream model_stream;  // what kernels are launched on
 
 // One pipe has another wait until what it was given before is done.
 template <HardEvent event>
@@ -64,7 +76,53 @@ class Project:
             raise Unprintable("the ascendc target has no " + "; no ".join(missing))
         self.host = HostProgram(module, self.printers)
         parts = [p.source() for p in self.printers.values()]
-        self.source = "\n".join([HEADER + HELPER_SOURCE, *parts, self.host.source])
+        self.ranges = symbol_ranges(module)
+        self.source = "\n".join([HEADER + HELPER_SOURCE, *parts, self.host.source, self.tables()])
 
     def files(self) -> dict[str, bytes]:
-        return {}
+        """The program around the kernels, its build, and what they say of themselves."""
+        files = {p.name: p.read_text() for p in TEMPLATE.iterdir() if p.is_file()}
+        files["README.md"] = files["README.md"].format(
+            signature="\n".join(self.host.signature()),
+            capacity=UB_BYTES,
+            kernels="\n".join(
+                f"- `{p.entry}`: {p.budget.total}"
+                + (f" ({origin_text(p.kernel, p.kernel.sym_name)})")
+                for p in self.printers.values()
+            ),
+        )
+        files["safetensors.h"] = (SHARED / "safetensors.h").read_text()
+        return {name: text.encode() for name, text in files.items()}
+
+    def tables(self) -> str:
+        """What the program around the kernels asks of the model: names, and sizes in bytes."""
+        host = self.host
+        sizes = [f"  const int64_t {cpp_name(s)} = sizes[{i}];" for i, s in enumerate(host.sizes)]
+
+        def table(kind: str, names: Sequence[str], sizes_in_bytes: Sequence[Dim]) -> list[str]:
+            lines, rows = [], []
+            for i, (name, size) in enumerate(zip(names, sizes_in_bytes, strict=True)):
+                function = f"{kind}_{i}_bytes"
+                unused = [] if host.sizes else ["  (void)sizes;"]
+                lines += [f"static int64_t {function}(const int64_t* sizes) {{", *sizes, *unused]
+                lines += [f"  return {dim_text(size)};", "}"]
+                rows.append(f'    {{"{escaped(name)}", {function}}},')
+            lines.append(f"extern const model_tensor model_{kind}[] = {{")
+            return [*lines, *rows, "    {nullptr, nullptr}};"]
+
+        def bytes_in(values: Sequence[SSAValue]) -> list[Dim]:
+            return [found for v in values if (found := bytes_of(v)) is not None]
+
+        func, constants = host.func, host.constants
+        lines = ["struct model_tensor {", "  const char* name;"]
+        lines += ["  int64_t (*bytes)(const int64_t* sizes);", "};"]
+        lines += table("inputs", input_names(func), bytes_in(func.args))
+        lines += table("outputs", output_names(func), bytes_in(host.outputs))
+        weights = [a.nbytes for a in arrays_of(constants)]
+        lines += table("weight_sizes", list(constants), weights)
+        names = "".join(f'"{escaped(s)}", ' for s in host.sizes)
+        least = [max(self.ranges.get(s, (1, None))[0], 1) for s in host.sizes]
+        lines.append(f"extern const char* const model_sizes[] = {{{names}nullptr}};")
+        numbers = ", ".join(map(str, [*least, 0]))
+        lines.append(f"extern const int64_t model_least_sizes[] = {{{numbers}}};")
+        return "\n".join([f"extern {host.table()}", *lines]) + "\n"

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from aicc.backends.c_host import HostProgram, arrays_of
 from aicc.backends.c_text import Unprintable, kernel_name
-from aicc.backends.cpp.build import RUNTIME, Builder, BuildError, compiler
+from aicc.backends.cpp.build import Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
@@ -127,7 +127,7 @@ class CppProgram:
 
     def files(self, archs: Sequence[str]) -> dict[str, bytes]:
         """The runtime, a C header with an example, and libraries for instruction sets."""
-        files = {p.name: p.read_bytes() for p in RUNTIME.iterdir() if p.is_file()}
+        files = dict(runtime_files())
         if self.native is not None:
             sizes = {s: max(self.ranges.get(s, (1, None))[0], 1) for s in self.native.sizes}
             files["model.h"] = self.native.header().encode()

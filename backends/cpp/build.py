@@ -25,6 +25,9 @@ from aicc.backends.c_compiler import (
 )
 
 RUNTIME = Path(__file__).parent / "runtime"
+SHARED = Path(__file__).parents[1] / "c_sources"
+"""Sources that other targets' projects hold, too."""
+
 HEADER = "aicc_cpu.h"
 
 PRODUCTS = ("dot.cpp", "places.cpp")
@@ -109,7 +112,7 @@ class Builder:
         path = self.folder / f"{self.key('runtime', name)}.o"
         if not path.is_file():
             source = str(RUNTIME / name)
-            made(path, lambda goal: self.run(["-c", source, "-o", str(goal)]))
+            made(path, lambda goal: self.run(["-I", str(SHARED), "-c", source, "-o", str(goal)]))
         return path
 
     def headers(self) -> Path:
@@ -139,5 +142,12 @@ class Builder:
 
 
 @cache
+def runtime_files() -> dict[str, bytes]:
+    """The runtime's sources by name."""
+    paths = [p for folder in (RUNTIME, SHARED) for p in sorted(folder.iterdir()) if p.is_file()]
+    return {p.name: p.read_bytes() for p in paths}
+
+
+@cache
 def runtime_text() -> str:
-    return "\0".join(p.read_text() for p in sorted(RUNTIME.iterdir()) if p.is_file())
+    return "\0".join(data.decode() for data in runtime_files().values())
