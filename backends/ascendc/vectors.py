@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from xdsl.dialects import scf
 from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.copies import Copies
@@ -74,11 +75,21 @@ class Vectors(Copies):
         if value in self.locals:
             return self.locals[value]
         if (c := self.constant(value)) is not None:
-            local = self.new(value, "constant")
-            self.vector("Duplicate", local, [], number(c, local.type))
+            local = self.filled(value, "constant", c)
             self.remember_here(value, local)
             return local
         return self.materialised(value)
+
+    def filled(self, value: SSAValue, hint: str, c: float) -> Local:
+        """A tile with one number everywhere."""
+        local = self.new(value, hint)
+        text = number(c, local.type)
+        if SIZES[local.type] in (2, 4):
+            self.vector("Duplicate", local, [], text)
+        else:
+            with self.elements(local.shape, [], local) as at:
+                self.line(f"{local.name}.SetValue({local.position(at)}, {text});")
+        return local
 
     def materialised(self, value: SSAValue, type: str | None = None) -> Local:
         """What the scalar unit computes, element by element, as a tile."""
@@ -228,8 +239,11 @@ class Vectors(Copies):
             self.locals[op.result] = self.tile_of(op.false)
             return
         if ends is not None and op.true in self.locals:
-            self.locals[op.result] = self.locals[op.true]  # beyond the ends nothing counts
-            return
+            if not carries_on(op.result):
+                self.locals[op.result] = self.locals[op.true]  # beyond the ends nothing counts
+                return
+            if (c := self.constant(op.false)) is not None and is_float(op.result):
+                return self.cut(op, ends, c)
         bits = self.mask_bits(op.condition)
         type = self.element_type(op.result)
         ct, cf = self.constant(op.true), self.constant(op.false)
@@ -246,6 +260,21 @@ class Vectors(Copies):
         x = self.tile_of(op.true)
         out = self.result(op.result)
         self.vector("Select", out, [bits, x, y], TENSOR_MODE)
+
+    def cut(self, op: tile.Select, ends: Sequence[tile.Axis], c: float) -> None:
+        """A tile up to where axes end, with a number beyond."""
+        x = self.tile_of(op.true)
+        counts = [str(d) for d in x.shape]
+        for axis in ends:
+            if x.shape[axis.dim] != 1:
+                counts[axis.dim] = self.axis_count(axis)
+        out = self.result(op.result, apart=True)
+        self.vector("Duplicate", out, [], number(c, out.type))
+        one = number(1, out.type)
+        with self.loops(counts[:-1]) as at:
+            row = x.position([*at, "0"])
+            to, source = f"{out.name}[{out.position([*at, '0'])}]", f"{x.name}[{row}]"
+            self.vector_line(f"Muls({to}, {source}, {one}, {counts[-1]});", out, [x])
 
     def ends_of(self, condition: SSAValue) -> list[tile.Axis] | None:
         """The axes whose ends a condition says, and no more; None for other conditions."""
@@ -289,13 +318,11 @@ class Vectors(Copies):
             bits = self.bits(x)
             self.vector("CompareScalar", bits, [x], number(0, x.type), "CMPMODE::NE", count=x.count)
             return self.flags(self.result(op.result, apart=True), bits)
-        if op.input not in self.locals and self.constant(op.input) is None:
-            self.locals[op.result] = self.materialised_as(op.input, goal, op.result)
+        integers = op.unsigned and not is_float(op.input)
+        if (op.input not in self.locals and self.constant(op.input) is None) or integers:
+            self.locals[op.result] = self.materialised_as(op.input, goal, op.result, integers)
             return
         x = self.tile_of(op.input)
-        if op.unsigned and not is_float(op.input):
-            self.locals[op.result] = self.materialised_as(op.input, goal, op.result, unsigned=True)
-            return
         self.convert(self.result(op.result, apart=x.type != goal), x)
 
     def materialised_as(
@@ -419,18 +446,12 @@ class Vectors(Copies):
     def nothing_to_reduce(self, op: tile.Reduce) -> None:
         """What a reduction of no elements is."""
         kind = self.element_type(op.result)
-        out = self.new(op.result, op.kind)
         low, high = -math.inf, math.inf
         if not is_float(op.result) and not is_bool(op.result):
             bits = 8 * SIZES[kind] - 1
             low, high = -(2**bits), 2**bits - 1
         start = {"add": 0, "or": 0, "mul": 1, "and": 1, "max": low, "min": high}[op.kind]
-        if SIZES[kind] in (2, 4):
-            self.vector("Duplicate", out, [], number(start, kind))
-        else:
-            with self.elements(out.shape, [], out) as at:
-                self.line(f"{out.name}.SetValue({out.position(at)}, {number(start, kind)});")
-        self.locals[op.result] = out
+        self.locals[op.result] = self.filled(op.result, op.kind, start)
 
     def reduce_integers(self, op: tile.Reduce) -> None:
         """Element by element on the scalar unit: integers, and products along a row."""
@@ -465,7 +486,10 @@ class Vectors(Copies):
         where = self.new(op.at, op.at.name_hint or "at", at_kind)
         counts = ["1" if d == op.dim else self.count(op.input, d) for d in range(len(value.shape))]
         length = self.count(op.input, op.dim)
-        sign = (">" if op.kind == "max" else "<") + ("=" if op.last else "")
+        sign, later = (">" if op.kind == "max" else "<"), (">" if op.last else "<")
+        nan, both = "", ""
+        if is_float(op.input):
+            nan, both = " || (x != x && best == best)", " || (x != x && best != best)"
         with self.elements(value.shape, [op.input, op.index], value, counts) as at:
             self.scalar_write(where)
             place = [*at]
@@ -475,13 +499,12 @@ class Vectors(Copies):
             place[op.dim] = "r"
             self.line(f"for (int32_t r = 1; r < {length}; ++r) {{")
             self.line(f"  const {kind} x = {self.text(op.input, place)};")
-            nan = (
-                f" || (x != x{'' if op.last else ' && best == best'})" if is_float(op.input) else ""
-            )
-            self.line(f"  if (x {sign} best{nan}) {{")
-            self.line("    best = x;")
             index = self.text(op.index, self.fitted(op.index, place))
-            self.line(f"    found = {index};")
+            self.line(f"  const {at_kind} index = {index};")
+            self.line(f"  const bool same = x == best{both};")
+            self.line(f"  if (x {sign} best{nan} || (same && index {later} found)) {{")
+            self.line("    best = x;")
+            self.line("    found = index;")
             self.line("  }")
             self.line("}")
             self.line(f"{value.name}.SetValue({value.position(at)}, best);")
@@ -530,6 +553,22 @@ class Vectors(Copies):
         return self.matmuls[key]
 
 
+def carries_on(value: SSAValue) -> bool:
+    """Whether a loop carries what is made of a value place by place, all of the tile."""
+    pending, seen = [value], set[SSAValue]()
+    while pending:
+        v = pending.pop()
+        if v in seen:
+            continue
+        seen.add(v)
+        for use in v.uses:
+            if isinstance(use.operation, scf.YieldOp):
+                return True
+            if not isinstance(use.operation, (tile.Reduce, tile.Dot, tile.Store)):
+                pending += use.operation.results
+    return False
+
+
 WAYS: dict[tuple[str, str], Sequence[str]] = {
     **{
         (a, b): ("float",) for a in ("half", "bfloat16_t") for b in ("half", "bfloat16_t") if a != b
@@ -538,6 +577,7 @@ WAYS: dict[tuple[str, str], Sequence[str]] = {
     **{(t, "bfloat16_t"): ("half", "float") for t in ("int8_t", "uint8_t")},
     **{(t, "bfloat16_t"): ("float",) for t in ("int16_t", "int32_t", "int64_t")},
     ("int64_t", "half"): ("float",),
+    ("int32_t", "half"): ("float",),
     **{(t, u): ("float",) for t in ("half", "bfloat16_t") for u in ("int32_t", "int64_t")},
     ("bfloat16_t", "int16_t"): ("float",),
 }

@@ -17,7 +17,20 @@ from aicc.ir.tile.extents import Extents
 from aicc.ir.tile.types import bind
 
 OWN_NAMES = {
-    *("pipe", "pool", "tiling", "program", "half", "total", "best", "found", "x", "r", "Sync"),
+    *(
+        "pipe",
+        "pool",
+        "tiling",
+        "program",
+        "half",
+        "total",
+        "best",
+        "found",
+        "x",
+        "r",
+        "same",
+        "Sync",
+    ),
     *("Quotient", "Rest", "Larger", "Smaller", "Process", "Init", "CopyOut"),
     *(f"i{n}" for n in range(4)),
 }

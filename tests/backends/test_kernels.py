@@ -1,7 +1,7 @@
-"""Every kind of kernel, four ways.
+"""Every kind of kernel, several ways.
 
-NumPy on the graph, tile by tile, Triton's interpreter, and C++ with the schedule that kernels are
-lowered with and with a CPU's own.
+NumPy on the graph, tile by tile, Triton's interpreter, C++ with the schedule that kernels are
+lowered with and with a CPU's own, and Ascend C on the emulator.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import pytest
 import torch
 from xdsl.dialects.builtin import ModuleOp
 
+from aicc.backends.ascendc.backend import AscendBackend
+from aicc.backends.c_text import Unprintable
 from aicc.backends.cpp.backend import CppBackend, CppProgram
 from aicc.backends.numpy.backend import NumpyBackend
 from aicc.backends.triton.backend import TritonBackend, TritonProgram
@@ -33,6 +35,7 @@ from tests.backends.triton.interpreter import mend
 NUMPY = NumpyBackend()
 CPP = CppBackend(NUMPY)
 TRITON = TritonBackend(NUMPY)
+ASCEND = AscendBackend(NUMPY)
 SIZES = (0, 1, 7, 31, 33, 127, 1000)
 FLOATS = ("f32", "f16", "bf16")
 
@@ -129,7 +132,18 @@ def run_scheduled(module: ModuleOp, inputs) -> list[np.ndarray]:
     return run_cpp(module, inputs)
 
 
-WAYS = (NUMPY.run, run_triton, run_cpp, run_scheduled)
+def run_ascend(module: ModuleOp, inputs) -> list[np.ndarray]:
+    module = module.clone()
+    context = CompileContext(target=ASCEND.description)
+    PassManager(parse_pipeline("fit-tiles,dce,plan-memory"), context).run(module)
+    try:
+        return ASCEND.load(module)(*inputs)
+    except Unprintable as e:
+        assert "f64" in str(e), e  # the chip has none
+        return NUMPY.run(module, inputs)
+
+
+WAYS = (NUMPY.run, run_triton, run_cpp, run_scheduled, run_ascend)
 if os.environ.get("AICC_SANITIZE"):  # checks in the machine code need nothing else to be run
     WAYS = (run_cpp, run_scheduled)
 

@@ -263,29 +263,4 @@ AICC_REDUCE(ReduceMax, 0, emulator::larger(x, y))
 AICC_REDUCE(ReduceMin, 0, emulator::smaller(x, y))
 #undef AICC_REDUCE
 
-// Integers from the first value on.
-template <class T>
-void CreateVecIndex(const LocalTensor<T>& dst, const T& first, uint32_t count) {
-  AICC_NUMBERS("CreateVecIndex");
-  dst.check(PIPE_V, count, true, "CreateVecIndex");
-  for (uint32_t i = 0; i < count; ++i) dst.data()[i] = T(first + T(i));
-  emulator::vector_clocks(count * sizeof(T));
-}
-
-// Elements at offsets in bytes.
-template <class T>
-void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
-            const LocalTensor<uint32_t>& offsets, uint32_t base, uint32_t count) {
-  offsets.check(PIPE_V, count, false, "Gather");
-  dst.check(PIPE_V, count, true, "Gather");
-  for (uint32_t i = 0; i < count; ++i) {
-    const int64_t at = int64_t(base) + offsets.data()[i];
-    if (at % sizeof(T)) emulator::fail("Gather: offset ", at, " cuts an element");
-    src.inside(at + sizeof(T), "Gather");
-    emulator::reads(PIPE_V, src.first + at, sizeof(T), src.name());
-    dst.data()[i] = src.data()[at / sizeof(T)];
-  }
-  emulator::vector_clocks(count * sizeof(T), 8);
-}
-
 }  // namespace AscendC
