@@ -31,10 +31,10 @@ from aicc.passes.tiling.convolution import lower_conv
 from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
 from aicc.passes.tiling.pooling import lower_pool
-from aicc.passes.tiling.rows import lower_rows
+from aicc.passes.tiling.rows import PERSISTENT, lower_rows
 from aicc.passes.tiling.spaces import empty_kernel, is_empty
 
-Lowering = Callable[[Fused], tuple[Block, dict[str, Any]]]
+Lowering = Callable[[Fused, int], tuple[Block, dict[str, Any]]]
 
 
 def lower_contraction(op: Fused) -> tuple[Block, dict[str, Any]]:
@@ -65,9 +65,9 @@ ALONE: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]
 LOWERINGS: dict[str, Lowering] = {
     "pointwise": lower_rows,
     "reduction": lower_rows,
-    "contraction": lower_contraction,
+    "contraction": lambda op, longest: lower_contraction(op),
 }
-"""How a kernel of each role is lowered."""
+"""How a kernel of each role is lowered, with rows of up to so many elements in one tile."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ class LowerToTile(ModulePass):
     """Replace each `graph.fused` that has a lowering by the launch of a tile kernel.
 
     Kernels that do the same share one `tile.kernel`. What has no lowering stays, and a remark says
-    why.
+    why. Rows of up to `longest` elements are held in one tile.
     """
 
     name = "lower-to-tile"
+    longest: int = PERSISTENT
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
@@ -98,7 +99,7 @@ class LowerToTile(ModulePass):
                 fused.erase()
                 continue
             try:
-                kernel = lowered(fused)
+                kernel = lowered(fused, self.longest)
                 check_sizes(kernel, bound[func] | tile.sizes_of(fused.inputs).keys())
             except Unsupported as e:
                 if remarks is not None:
@@ -193,7 +194,7 @@ def check_sizes(kernel: tile.Kernel, known: Collection[str]) -> None:
         raise Unsupported(f"the size {min(missing)} isn't known before it runs")
 
 
-def lowered(fused: Fused) -> tile.Kernel:
+def lowered(fused: Fused, longest: int = PERSISTENT) -> tile.Kernel:
     """The kernel of a fused op, not yet named. Raises Unsupported."""
     if fused.role not in LOWERINGS:
         raise Unsupported(f"kernels around a {fused.role} have no lowering")
@@ -204,7 +205,7 @@ def lowered(fused: Fused) -> tile.Kernel:
     elif alone:
         block, params = ALONE[type(alone[0])](fused, alone[0])
     else:
-        block, params = LOWERINGS[fused.role](fused)
+        block, params = LOWERINGS[fused.role](fused, longest)
     params.setdefault("work", [total(o.flops() for o in fused.ops() if isinstance(o, GraphOp))])
     params.setdefault("moved", [moved_bytes(fused)])
     kernel = tile.Kernel.make(

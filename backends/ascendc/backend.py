@@ -20,6 +20,9 @@ from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
 
+LONGEST = 2048
+"""Elements of a row that is held in one tile: several such tiles have room beside one another."""
+
 
 def fits(kernel: Operation) -> bool:
     """Whether the tiles of one program have room in the unified buffer."""
@@ -37,7 +40,8 @@ class AscendBackend(Evaluated):
 
     name = "ascendc"
     description = TargetDescription("ascendc", keeps, fits)
-    lowering = f"{TO_TILES},fit-tiles,dce,plan-memory"
+    to_tiles = TO_TILES.replace("lower-to-tile", f"lower-to-tile{{longest={LONGEST}}}")
+    lowering = f"{to_tiles},fit-tiles,dce,plan-memory"
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

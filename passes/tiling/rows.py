@@ -39,14 +39,17 @@ ROW_BLOCK = 1024
 """Elements that one program of a pointwise kernel computes."""
 
 PERSISTENT = 8192
-"""The longest row that is held in one tile."""
+"""The longest row that is held in one tile, where nothing else is said."""
 
 LOOP_BLOCK = 1024
 """How much of a longer row is held at a time."""
 
 
-def lower_rows(op: Fused) -> tuple[Block, dict]:
-    """The body of a kernel for a pointwise or reduction `op`, and the kernel's parameters."""
+def lower_rows(op: Fused, longest: int = PERSISTENT) -> tuple[Block, dict]:
+    """The body of a kernel for a pointwise or reduction `op`, and the kernel's parameters.
+
+    Rows of up to `longest` elements are held in one tile.
+    """
     shape, axes = iteration_space(op)
     names = [n.axis_name(f"i{i}") for i in range(len(shape))]
     extents = dict(zip(names, shape, strict=True))
@@ -56,7 +59,7 @@ def lower_rows(op: Fused) -> tuple[Block, dict]:
     outputs = [output_of(tracer, v, shape, at, rows, axes) for v in op.yielded().inputs]
     exprs = index_expressions(tracer, *(o.node for o in outputs))
     space = collapsed(extents, kinds, [*exprs, *(o.offset for o in outputs)])
-    return RowKernel(op, tracer, space, outputs).build()
+    return RowKernel(op, tracer, space, outputs, longest).build()
 
 
 def iteration_space(op: Fused) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
@@ -73,8 +76,16 @@ def iteration_space(op: Fused) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
 class RowKernel:
     """Builds the kernel over a collapsed space."""
 
-    def __init__(self, op: Fused, tracer: n.Tracer, space: Space, outputs: Sequence[Output]):
+    def __init__(
+        self,
+        op: Fused,
+        tracer: n.Tracer,
+        space: Space,
+        outputs: Sequence[Output],
+        longest: int = PERSISTENT,
+    ):
         self.op, self.tracer, self.space, self.outputs = op, tracer, space, outputs
+        self.longest = longest
         self.rows, self.reduced = space.of_kind(ROW), space.of_kind(REDUCED)
         self.schedule: dict[str, int] = {}
         self.looped = False
@@ -195,7 +206,7 @@ class RowKernel:
             first, *_ = self.tracer.reduce_axes.values()
             self.space.rename[first] = sym(name)
         rows = [v for k, v in self.schedule.items() if k == "BLOCK_M"]
-        room = PERSISTENT // (rows[0] if rows else 1)
+        room = self.longest // (rows[0] if rows else 1)
         if isinstance(extent, int) and next_power(extent) <= room:
             return AxisVar(name, extent, next_power(extent), 0)
         self.looped = True
