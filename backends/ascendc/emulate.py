@@ -129,7 +129,7 @@ def prepared() -> Path:
 
     def make(goal: Path) -> None:
         shutil.copytree(FOLDER, goal)
-        if "Free Software Foundation" in compiler_version():
+        if is_gnu():
             header = str(goal / "acl" / "acl.h")
             compile("-x", "c++-header", header, "-o", f"{header}.gch")
 
@@ -137,9 +137,15 @@ def prepared() -> Path:
     return path
 
 
+def is_gnu() -> bool:
+    return "Free Software Foundation" in compiler_version()
+
+
 def compile(*arguments: str) -> None:
     """Run the compiler. Raises BuildError."""
-    done = subprocess.run([str(compiler()), *FLAGS, *arguments], capture_output=True, text=True)
+    own = ["-fno-gnu-unique"] if is_gnu() else []  # each library has an emulator of its own
+    command = [str(compiler()), *FLAGS, *own, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line][:8]
         raise BuildError("the project doesn't build:\n" + "\n".join(errors or [done.stderr]))

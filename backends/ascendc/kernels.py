@@ -367,11 +367,20 @@ def grain_of(kernel: tile.Kernel) -> int:
         for v in (*op.operands, *op.results):
             if isinstance(v.type, tile.BufferType):
                 narrowest = min(narrowest, max(v.type.dtype.bits // 8, 1))
-            elif is_float(v) or is_bool(v):
-                element = tile_element(v.type)
-                bits = 16 if is_bool(v) else getattr(element, "bitwidth", 32)
-                narrowest = min(narrowest, max(bits // 8, 1))
+            elif is_float(v):
+                bits = getattr(tile_element(v.type), "bitwidth", 32)
+                narrowest = min(narrowest, bits // 8)
+            elif is_bool(v) and has_flags(v):
+                narrowest = min(narrowest, 2)
     return 32 // narrowest
+
+
+def has_flags(value: SSAValue) -> bool:
+    """Whether a mask is made from numbers, and so a tile of 0 and 1."""
+    op = value.owner
+    if isinstance(op, (tile.Cmp, tile.Cast)):
+        return is_float(op.operands[0])
+    return isinstance(op, (tile.Load, tile.Reduce))
 
 
 def cube_tiling(name: str, type: str, m: int, n: int, k: int) -> list[str]:

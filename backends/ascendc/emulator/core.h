@@ -130,18 +130,17 @@ struct core {
   alignas(512) uint8_t ub[UB_BYTES];
   int64_t written[UB_BYTES / GRAIN], read[UB_BYTES / GRAIN];  // when, by the clock
   pipe_t writer[UB_BYTES / GRAIN], reader[UB_BYTES / GRAIN];
+  int flags[int(HardEvent::MAX)];  // set, and not waited for
   int64_t waited[8][8];  // up to when a pipe (second) has waited for another (first)
   counters* count = nullptr;
-  struct TPipeBase* pipe = nullptr;
 
   void begin(const std::string& name, int64_t index, int64_t of) {
     kernel = name, block = index, blocks = of, clock = 1;
     memset(ub, POISON, sizeof(ub));
     memset(written, 0, sizeof(written)), memset(read, 0, sizeof(read));
-    memset(waited, 0, sizeof(waited));
+    memset(waited, 0, sizeof(waited)), memset(flags, 0, sizeof(flags));
     count = &all_counters()[name];
     count->blocks = of;
-    pipe = nullptr;
   }
   void wait(pipe_t waiting, pipe_t on) { waited[on][waiting] = clock++; }
 };
@@ -211,20 +210,13 @@ inline void pipes_of(HardEvent event, pipe_t& on, pipe_t& waiting) {
   on = table[int(event)][0], waiting = table[int(event)][1];
 }
 
-namespace emulator {
-inline int& flags_set(HardEvent event) {
-  static thread_local int set[int(HardEvent::MAX)];
-  return set[int(event)];
-}
-}  // namespace emulator
-
 template <HardEvent event>
 void SetFlag(event_t) {
-  ++emulator::flags_set(event);
+  ++emulator::here().flags[int(event)];
 }
 template <HardEvent event>
 void WaitFlag(event_t) {
-  if (emulator::flags_set(event)-- <= 0)
+  if (emulator::here().flags[int(event)]-- <= 0)
     emulator::fail("WaitFlag without a SetFlag: the core would wait for ever");
   pipe_t on, waiting;
   pipes_of(event, on, waiting);

@@ -4,7 +4,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <utility>
 
 #include "tensor.h"
 
@@ -135,7 +134,7 @@ class TPipe {
     if (std::uncaught_exceptions()) return;
     for (auto& end : ends) end();
     for (int e = 0; e < int(HardEvent::MAX); ++e)
-      if (std::exchange(emulator::flags_set(HardEvent(e)), 0))
+      if (emulator::here().flags[e])
         emulator::fail("a flag is set at the end of the kernel that nothing waited for");
   }
   static TPipe*& current() {
