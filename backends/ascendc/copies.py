@@ -101,13 +101,16 @@ class Copies(Writer):
         last = len(shape) - 1
         if shape[last] != 1 and self.address_step(op, last) != 1:
             return None
+        if any(not isinstance(c.owner.operands[0].owner, tile.Axis) for c in op.conditions()):  # type: ignore[union-attr]
+            return None
+        return self.access_counts(op, shape)
+
+    def access_counts(self, op: tile.Access, shape: Sequence[int]) -> list[str]:
+        """How many elements of each dim an access goes to, by the ends that its mask says."""
         axes: dict[int, tile.Axis] = {}
         for c in op.conditions():
-            assert isinstance(c.owner, tile.InBounds)
-            axis = c.owner.axis.owner
-            if not isinstance(axis, tile.Axis):
-                return None
-            axes[axis.dim] = axis
+            if isinstance(c.owner, tile.InBounds) and isinstance(c.owner.axis.owner, tile.Axis):
+                axes[c.owner.axis.owner.dim] = c.owner.axis.owner
         return [self.axis_count(axes[d]) if d in axes else str(n) for d, n in enumerate(shape)]
 
     def access_shape(self, op: tile.Access) -> tuple[int, ...]:
@@ -210,11 +213,9 @@ class Copies(Writer):
         stored = self.stored_type(op)
         shape = self.shape(op.result)
         local = self.scratch(op.result.name_hint or self.buffers[op.buffer], stored, shape)
-        ends = [c.owner.axis.owner for c in op.conditions() if isinstance(c.owner, tile.InBounds)]
-        axes = {a.dim: a for a in ends if isinstance(a, tile.Axis)}
-        counts = [self.axis_count(axes[d]) if d in axes else str(n) for d, n in enumerate(shape)]
+        counts = self.access_counts(op, shape)
         conditions = [c for c in op.conditions() if not isinstance(c.owner, tile.InBounds)]
-        with self.elements(shape, [*op.subscripts, *conditions], local, counts) as at:
+        with self.elements(counts, [*op.subscripts, *conditions], local) as at:
             value = f"{self.gm(op.buffer)}.GetValue({self.address(op, at)})"
             tests = [self.text(c, self.fitted(c, at)) for c in conditions]
             if tests:
@@ -268,7 +269,7 @@ class Copies(Writer):
         if tuple(d for d in local.shape if d != 1) != tuple(d for d in shape if d != 1) or (
             (local.shape or (1,))[-1] != shape[-1]
         ):
-            local = self.spread(local, shape)
+            local = self.spread(local, shape, self.access_counts(op, shape))
         return local
 
     def bytes_of(self, value: SSAValue, stored: str) -> Local:
@@ -279,7 +280,7 @@ class Copies(Writer):
             self.vector("Cast", out, [flags], "RoundMode::CAST_RINT")
             return out
         local = self.new(value, value.name_hint or "stored", stored)
-        with self.elements(local.shape, [value], local) as at:
+        with self.elements(self.sizes(value), [value], local) as at:
             text = self.text(value, at)
             text = f"{text} ? 1 : 0" if is_bool(value) else text
             self.line(
@@ -287,12 +288,13 @@ class Copies(Writer):
             )
         return local
 
-    def spread(self, source: Local, shape: tuple[int, ...]) -> Local:
+    def spread(self, source: Local, shape: tuple[int, ...], counts: Sequence[str] | None) -> Local:
         """A tile stored at more places than it has elements."""
         out = self.scratch("spread", source.type, shape)
         self.scalar_access([source], out)
+        counts = counts or [*map(str, shape)]
         own = (1,) * (len(shape) - len(source.shape)) + source.shape
-        with self.loops([*map(str, shape)]) as at:
+        with self.loops(counts) as at:
             inner = ["0" if d == 1 else i for d, i in zip(own, at, strict=True)]
             there = source.position(inner[len(inner) - len(source.shape) :])
             self.touched(source)
@@ -306,15 +308,8 @@ class Copies(Writer):
         slots = BLOCK // size
         slot = Local(self.fresh("slot"), value.type, (slots,), slots, name)
         self.queues.setdefault(name, slot)
-        axes: dict[int, tile.Axis] = {}
-        conditions = []
-        for c in op.conditions():
-            owner = c.owner
-            if isinstance(owner, tile.InBounds) and isinstance(owner.axis.owner, tile.Axis):
-                axes[owner.axis.owner.dim] = owner.axis.owner
-            else:
-                conditions.append(c)
-        counts = [self.axis_count(axes[d]) if d in axes else str(n) for d, n in enumerate(shape)]
+        counts = self.access_counts(op, shape)
+        conditions = [c for c in op.conditions() if not isinstance(c.owner, tile.InBounds)]
         self.scalar_access([value, *self.locals_below(*op.subscripts, *conditions)], None)
         with self.loops(counts) as at:
             tests = [self.text(c, self.fitted(c, at)) for c in conditions]

@@ -87,7 +87,7 @@ class Vectors(Copies):
         if SIZES[local.type] in (2, 4):
             self.vector("Duplicate", local, [], text)
         else:
-            with self.elements(local.shape, [], local) as at:
+            with self.elements([*map(str, local.shape)], [], local) as at:
                 self.line(f"{local.name}.SetValue({local.position(at)}, {text});")
         return local
 
@@ -95,7 +95,7 @@ class Vectors(Copies):
         """What the scalar unit computes, element by element, as a tile."""
         kind = type or self.element_type(value)
         local = self.new(value, value.name_hint or "made", kind)
-        with self.elements(local.shape, [value], local) as at:
+        with self.elements(self.sizes(value), [value], local) as at:
             text = self.text(value, at)
             if is_bool(value):
                 text = f"{text} ? 1 : 0"
@@ -332,7 +332,7 @@ class Vectors(Copies):
         middle = "float" if type in ("half", "bfloat16_t") else type
         local = self.new(result, result.name_hint or "made", middle)
         source = integer_type(tile_element(value.type), unsigned)
-        with self.elements(local.shape, [value], local) as at:
+        with self.elements(self.sizes(value), [value], local) as at:
             text = self.text(value, at)
             if unsigned:
                 text = f"static_cast<{source}>({text})"
@@ -367,7 +367,7 @@ class Vectors(Copies):
         own = (1,) * (len(out.shape) - len(source.shape)) + source.shape
         if own == out.shape:
             return self.copy(out, source)
-        rows = [str(d) for d in out.shape[:-1]]
+        rows = self.sizes(op.result)[:-1]
         spread = not own or (own[-1] == 1 and out.shape[-1] != 1)
         if spread:
             self.scalar_access([source], None)
@@ -394,7 +394,7 @@ class Vectors(Copies):
             return
         local = self.new(op.results[0], op.results[0].name_hint or "moved")
         self.locals[op.operands[0]] = source
-        with self.elements(goal, [op.operands[0]], local) as at:
+        with self.elements(self.sizes(op.results[0]), [op.operands[0]], local) as at:
             there = source.position(list(self.moved(op, at)))
             self.touched(source)
             value = f"{source.name}.GetValue({there})"
@@ -462,7 +462,7 @@ class Vectors(Copies):
         counts = [self.count(op.input, d) if o != "1" else "1" for d, o in enumerate(outer)]
         length = self.count(op.input, op.dim)
         assert len(shape) == len(counts)
-        with self.elements(local.shape, [op.input], local, counts) as at:
+        with self.elements(counts, [op.input], local) as at:
             place = [*at]
             place[op.dim] = "0"
             self.line(f"{kind} total = {self.text(op.input, place)};")
@@ -490,7 +490,7 @@ class Vectors(Copies):
         nan, both = "", ""
         if is_float(op.input):
             nan, both = " || (x != x && best == best)", " || (x != x && best != best)"
-        with self.elements(value.shape, [op.input, op.index], value, counts) as at:
+        with self.elements(counts, [op.input, op.index], value) as at:
             self.scalar_write(where)
             place = [*at]
             place[op.dim] = "0"

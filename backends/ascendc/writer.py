@@ -183,6 +183,10 @@ class Writer(Indices):
             self.counts[key] = name
         return self.counts[key]
 
+    def sizes(self, value: SSAValue) -> list[str]:
+        """How many elements along each dim count."""
+        return [self.count(value, d) for d in range(len(self.shape(value)))]
+
     @contextmanager
     def loops(self, counts: Sequence[str]) -> Iterator[list[str]]:
         """Loops over so many rows of each dim; gives the index of each."""
@@ -209,15 +213,14 @@ class Writer(Indices):
     @contextmanager
     def elements(
         self,
-        shape: Sequence[int],
+        counts: Sequence[str],
         sources: Sequence[SSAValue],
         out: Local,
-        counts: Sequence[str] | None = None,
     ) -> Iterator[list[str]]:
-        """Loops of the scalar unit over the elements of a tile that it writes."""
+        """Loops of the scalar unit over so many elements of each dim of a tile that it writes."""
         self.clock += 1
         self.scalar_access(self.locals_below(*sources), out)
-        with self.loops(counts or [*map(str, shape)]) as at:
+        with self.loops(counts) as at:
             yield at
 
     def enter(self) -> None:

@@ -55,10 +55,12 @@ void DataCopyPad(const LocalTensor<T>& dst, const GlobalTensor<T>& src, const Da
     src.check(from / sizeof(T), p.blockLen / sizeof(T));
     uint8_t* to = (uint8_t*)dst.data() + i * step;
     memset(to, POISON, size_t(line));
+    know(to - here().ub, line, false);
     if (pad.isPad)
       for (int64_t b = 0; b < line / int64_t(sizeof(T)); ++b)
         if (b * int64_t(sizeof(T)) < left + p.blockLen + right) ((T*)to)[b] = pad.paddingValue;
     memcpy(to + left, data, p.blockLen);
+    know(to - here().ub, left + p.blockLen + right);
   }
   here().count->tensors[src.label].read += int64_t(p.blockCount) * p.blockLen;
   spend(PIPE_MTE2, 30 + int64_t(p.blockCount) * up32(p.blockLen) / BYTES_A_CLOCK);
@@ -76,6 +78,7 @@ void DataCopyPad(const GlobalTensor<T>& dst, const LocalTensor<T>& src, const Da
     const int64_t to = i * (int64_t(p.blockLen) + p.dstStride);
     if (to % sizeof(T)) fail("DataCopyPad: dstStride ", p.dstStride, " cuts an element");
     dst.check(to / sizeof(T), p.blockLen / sizeof(T));
+    src[uint32_t(i * step / sizeof(T))].all_known(p.blockLen / sizeof(T), "DataCopyPad");
     memcpy((uint8_t*)dst.base + to, (const uint8_t*)src.data() + i * step, p.blockLen);
   }
   here().count->tensors[dst.label].written += int64_t(p.blockCount) * p.blockLen;
@@ -98,6 +101,8 @@ void DataCopy(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint32_t cou
   src.check(PIPE_V, count, false, "DataCopy");
   dst.check(PIPE_V, count, true, "DataCopy");
   memmove(dst.data(), src.data(), count * sizeof(T));
+  auto& known = emulator::here().known;
+  memmove(known + dst.first, known + src.first, count * sizeof(T));
   emulator::spend(PIPE_V, 10 + int64_t(count * sizeof(T) + 255) / 256);
 }
 

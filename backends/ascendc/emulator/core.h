@@ -128,6 +128,7 @@ struct core {
   std::string kernel;
   int64_t block = 0, blocks = 1, clock = 1;
   alignas(512) uint8_t ub[UB_BYTES];
+  bool known[UB_BYTES];  // whether something was written to a byte that isn't padding
   int64_t written[UB_BYTES / GRAIN], read[UB_BYTES / GRAIN];  // when, by the clock
   pipe_t writer[UB_BYTES / GRAIN], reader[UB_BYTES / GRAIN];
   int flags[int(HardEvent::MAX)];  // set, and not waited for
@@ -136,7 +137,7 @@ struct core {
 
   void begin(const std::string& name, int64_t index, int64_t of) {
     kernel = name, block = index, blocks = of, clock = 1;
-    memset(ub, POISON, sizeof(ub));
+    memset(ub, POISON, sizeof(ub)), memset(known, 0, sizeof(known));
     memset(written, 0, sizeof(written)), memset(read, 0, sizeof(read));
     memset(waited, 0, sizeof(waited)), memset(flags, 0, sizeof(flags));
     count = &all_counters()[name];
@@ -171,6 +172,11 @@ inline void writes(pipe_t pipe, int64_t first, int64_t bytes, const std::string&
     c.written[g] = c.clock, c.writer[g] = pipe;
   }
   ++c.clock;
+}
+
+// Notes that bytes hold something, or nothing that may count.
+inline void know(int64_t first, int64_t bytes, bool something = true) {
+  memset(here().known + first, something, size_t(bytes));
 }
 
 // The first name in the text of a call's arguments: casts aside.

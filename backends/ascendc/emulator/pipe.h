@@ -29,6 +29,7 @@ class TQue {
       next = (next + i + 1) % all.size();
       b->now = emulator::state::TAKEN;
       memset(emulator::here().ub + b->first, emulator::POISON, size_t(b->bytes));
+      emulator::know(b->first, b->bytes, false);
       auto& use = emulator::here().count->queues[name];
       ++use.taken;
       use.alternated += last != nullptr && last != b;

@@ -51,6 +51,9 @@ class LocalTensor {
   T GetValue(uint32_t index) const {
     element(index);
     emulator::reads(PIPE_S, first + int64_t(index) * sizeof(T), sizeof(T), name());
+    if (!known(index))
+      emulator::fail("GetValue: buffer ", name(), ": element ", index,
+                     " is read, which nothing was written to but padding");
     return data()[index];
   }
   template <class V>
@@ -58,6 +61,19 @@ class LocalTensor {
     element(index);
     emulator::writes(PIPE_S, first + int64_t(index) * sizeof(T), sizeof(T), name());
     data()[index] = T(value);
+    know(index, true);
+  }
+
+  bool known(int64_t index) const { return emulator::here().known[first + index * sizeof(T)]; }
+  void know(int64_t index, bool something) const {
+    emulator::know(first + index * int64_t(sizeof(T)), sizeof(T), something);
+  }
+  // Checks that elements count from which a result is made that does.
+  void all_known(int64_t count, const char* call) const {
+    for (int64_t i = 0; i < count; ++i)
+      if (!known(i))
+        emulator::fail(call, ": buffer ", name(), ": element ", i,
+                       " is read, which nothing was written to but padding");
   }
 
   // Checks an access of a pipe to so many elements from the first on.

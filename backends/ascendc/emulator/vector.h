@@ -27,7 +27,11 @@ void binary(const LocalTensor<T>& dst, const LocalTensor<T>& a, const LocalTenso
   b.check(PIPE_V, n, false, call);
   dst.check(PIPE_V, n, true, call);
   T *to = dst.data(), *x = a.data(), *y = b.data();
-  for (int64_t i = 0; i < n; ++i) to[i] = f(x[i], y[i]);
+  for (int64_t i = 0; i < n; ++i) {
+    const bool both = a.known(i) && b.known(i);
+    to[i] = f(x[i], y[i]);
+    dst.know(i, both);
+  }
   vector_clocks(n * sizeof(T));
 }
 template <class T, class F>
@@ -36,7 +40,11 @@ void unary(const LocalTensor<T>& dst, const LocalTensor<T>& a, int64_t n, const 
   a.check(PIPE_V, n, false, call);
   dst.check(PIPE_V, n, true, call);
   T *to = dst.data(), *x = a.data();
-  for (int64_t i = 0; i < n; ++i) to[i] = T(f(x[i]));
+  for (int64_t i = 0; i < n; ++i) {
+    const bool known = a.known(i);
+    to[i] = T(f(x[i]));
+    dst.know(i, known);
+  }
   vector_clocks(n * sizeof(T), times);
 }
 template <class T>
@@ -68,6 +76,7 @@ void compare(const LocalTensor<U>& dst, int64_t n, const char* call, F f) {
     int bits = 0;
     for (int j = 0; j < 8; ++j) bits |= int(f(i + j)) << j;
     dst.data()[i / 8] = U(bits);
+    dst.know(i / 8, true);  // what is known of each bit, selections know of what they choose
   }
   vector_clocks(n * sizeof(T));
 }
@@ -131,6 +140,7 @@ void Duplicate(const LocalTensor<T>& dst, const T& scalar, const int32_t& count)
   static_assert(sizeof(T) == 2 || sizeof(T) == 4, "Duplicate takes elements of 16 and 32 bits");
   dst.check(PIPE_V, count, true, "Duplicate");
   std::fill(dst.data(), dst.data() + count, scalar);
+  emulator::know(dst.first, int64_t(count) * sizeof(T));
   emulator::vector_clocks(count * sizeof(T));
 }
 
@@ -165,8 +175,12 @@ void Select(const LocalTensor<T>& dst, const LocalTensor<U>& mask, const LocalTe
   src0.check(PIPE_V, count, false, "Select");
   src1.check(PIPE_V, count, false, "Select");
   dst.check(PIPE_V, count, true, "Select");
-  for (uint32_t i = 0; i < count; ++i)
-    dst.data()[i] = mask.data()[i / 8] >> i % 8 & 1 ? src0.data()[i] : src1.data()[i];
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto& chosen = mask.data()[i / 8] >> i % 8 & 1 ? src0 : src1;
+    const bool known = chosen.known(i);
+    dst.data()[i] = chosen.data()[i];
+    dst.know(i, known);
+  }
   emulator::vector_clocks(count * sizeof(T));
 }
 template <class T, class U>
@@ -177,8 +191,11 @@ void Select(const LocalTensor<T>& dst, const LocalTensor<U>& mask, const LocalTe
   mask.check(PIPE_V, (count + 7) / 8, false, "Select");
   src0.check(PIPE_V, count, false, "Select");
   dst.check(PIPE_V, count, true, "Select");
-  for (uint32_t i = 0; i < count; ++i)
-    dst.data()[i] = mask.data()[i / 8] >> i % 8 & 1 ? src0.data()[i] : src1;
+  for (uint32_t i = 0; i < count; ++i) {
+    const bool first = mask.data()[i / 8] >> i % 8 & 1, known = !first || src0.known(i);
+    dst.data()[i] = first ? src0.data()[i] : src1;
+    dst.know(i, known);
+  }
   emulator::vector_clocks(count * sizeof(T));
 }
 
@@ -214,6 +231,7 @@ void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode&
   dst.check(PIPE_V, count, true, "Cast");
   for (uint32_t i = 0; i < count; ++i) {
     const U x = src.data()[i];
+    const bool known = src.known(i);
     if constexpr (emulator::real<U> && (!emulator::real<T> || std::is_same_v<T, U>)) {
       const double r = emulator::rounded(double(float(x)), mode);
       if constexpr (emulator::real<T>) {
@@ -229,6 +247,7 @@ void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode&
     } else {
       dst.data()[i] = T(x);
     }
+    dst.know(i, known);
   }
   emulator::vector_clocks(count * std::max(sizeof(T), sizeof(U)));
 }
@@ -240,6 +259,7 @@ void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode&
             const int32_t count) {                                                           \
     AICC_FLOATS(#Name);                                                                      \
     src.check(PIPE_V, count, false, #Name);                                                  \
+    src.all_known(count, #Name);                                                             \
     work.check(PIPE_V, std::max<int64_t>(1, (count * sizeof(T) + 255) / 256), true, #Name);  \
     dst.check(PIPE_V, 1, true, #Name);                                                       \
     const T* at = src.data();                                                                \
@@ -256,6 +276,7 @@ void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode&
       total = T(expression);                                                                 \
     }                                                                                        \
     dst.data()[0] = total;                                                                   \
+    dst.know(0, true);                                                                       \
     emulator::vector_clocks(count * sizeof(T), 2);                                           \
   }
 AICC_REDUCE(ReduceSum, 0, x + y)

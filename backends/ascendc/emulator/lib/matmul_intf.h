@@ -56,6 +56,11 @@ class Matmul {
     a.check(PIPE_MTE3, left, false, "Matmul A");
     b.check(PIPE_MTE3, right, false, "Matmul B");
     c.check(PIPE_V, M * N, true, "Matmul C");
+    for (int64_t p = 0; p < k; ++p) {
+      for (int64_t i = 0; i < m; ++i) a[across ? p * M + i : i * K + p].all_known(1, "Matmul A");
+      for (int64_t j = 0; j < n; ++j) b[down ? j * K + p : p * N + j].all_known(1, "Matmul B");
+    }
+    emulator::know(c.first, M * N * int64_t(sizeof(TC)), false);
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j) {
         TC total = 0;
@@ -65,6 +70,7 @@ class Matmul {
           total += x * y;
         }
         c.data()[i * N + j] = total;
+        c.know(i * N + j, true);
       }
     for (pipe_t pipe : {PIPE_V, PIPE_MTE2, PIPE_S}) emulator::here().wait(pipe, PIPE_MTE3);
     emulator::spend(PIPE_M, 100 + m * n * k / 4096);
