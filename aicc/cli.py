@@ -237,6 +237,8 @@ def run(
                 typer.echo(f"input '{name}': none given, using random numbers", err=True)
         given = {**samples, **given}
     results = compiled.run([given[n] for n in compiled.input_names])
+    if emulate:
+        typer.echo("\n".join(compiled._program.counted()), err=True)  # type: ignore[attr-defined]
     for name, value in zip(compiled.output_names, results, strict=True):
         typer.echo(f"{name}: {value.dtype.name}{list(value.shape)}")
         typer.echo(np.array2string(value, threshold=64, precision=6, suppress_small=True))

@@ -69,6 +69,12 @@ class AscendProgram:
         """What stands beside the source: the build, and what it says of itself."""
         return self.project.files()
 
+    def counted(self) -> list[str]:
+        """What the emulator counted in the last call, a line a kernel."""
+        from aicc.backends.ascendc.emulate import summary
+
+        return summary(self._emulated.counters) if self._emulated is not None else []
+
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         from aicc.backends.ascendc.emulate import Emulated
 

@@ -189,6 +189,7 @@ class Copies(Writer):
         self.scalar_access(below, None)
         self.queues.setdefault(name, local)
         filled = self.fresh(f"{hint}_copy")
+        self.line(f"// CopyIn: {self.buffers[op.buffer]}")
         self.line(f"LocalTensor<{stored}> {filled} = {name}.AllocTensor<{stored}>();")
         own, local.name = local.name, filled
         self.row_copies(op, local, counts, True)
@@ -245,6 +246,7 @@ class Copies(Writer):
         if value.queue != name:
             local = self.outgoing(op, shape)
             self.copy(local, value)
+        self.line(f"// CopyOut: {self.buffers[op.buffer]}")
         self.line(f"{name}.EnQue({local.name});")
         done = self.fresh(f"{local.name}_done")
         self.line(f"LocalTensor<{local.type}> {done} = {name}.DeQue<{local.type}>();")

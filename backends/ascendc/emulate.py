@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,25 @@ class Emulated:
             raise EmulationError(fault.decode())
         self.counters = json.loads(self.library.emulated_counters().decode())
         return outputs
+
+
+def summary(counters: Mapping[str, Any]) -> list[str]:
+    """A line a kernel: bytes from and to device memory, and which pipe would bound it.
+
+    Clocks are estimates, of 256 bytes a clock on the vector unit and 32 on each copying pipe: pipes
+    run side by side, so a kernel takes about as long as its busiest one.
+    """
+    lines = []
+    for name, c in counters.items():
+        read, written = (sum(t[i] for t in c["tensors"].values()) for i in (0, 1))
+        busiest = max(c["pipes"].values(), default=0) or 1
+        pipes = sorted(c["pipes"].items(), key=lambda p: -p[1])
+        shares = ", ".join(f"{pipe} {clocks / busiest:.0%}" for pipe, clocks in pipes)
+        lines.append(
+            f"{name}: {c['blocks']} blocks, {read} bytes read, {written} written, "
+            f"{c['ub_bytes']} of the unified buffer; estimated: {shares}"
+        )
+    return lines
 
 
 def poisoned(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:

@@ -1,0 +1,140 @@
+"""Ascend C projects: what is in them, how they build against the emulator, and the command line."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import aicc
+from aicc.backends.ascendc.emulate import FOLDER
+from aicc.backends.ascendc.kernels import KernelPrinter
+from aicc.backends.ascendc.locals import Overflow
+from aicc.backends.c_compiler import compiler
+from aicc.cli import app
+from aicc.ir import tile
+from tests.backends.ascendc.models import cases
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(16, 33), nn.GELU(), nn.Linear(33, 5), nn.Softmax(-1)).eval()
+
+
+@pytest.fixture(scope="module")
+def artifact(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("ascendc") / "out"
+    rows = torch.export.Dim("rows", min=1, max=64)
+    exported = torch.export.export(model, (torch.zeros(3, 16),), dynamic_shapes=({0: rows},))
+    aicc.compile(exported, target="ascendc").save(path)
+    return path
+
+
+def test_a_project_is_whole(artifact):
+    names = {p.name for p in artifact.iterdir()}
+    assert {"model.asc", "main.cpp", "safetensors.h", "CMakeLists.txt", "README.md"} <= names
+    readme = (artifact / "README.md").read_text()
+    assert "not yet\nbuilt by the vendor's compiler" in readme and "{" not in readme
+    assert "dav-2201" in (artifact / "CMakeLists.txt").read_text()
+    assert str(Path.home()) not in (artifact / "model.asc").read_text()
+
+
+def test_the_program_around_the_kernels(artifact, model):
+    """`main.cpp` and `model.asc`, unmodified, with the emulator's headers."""
+    cxx = compiler()
+    assert cxx is not None
+    flags = ("-std=c++17", "-O1", "-w", "-I", str(FOLDER))
+    build = [cxx, *flags, "-x", "c++", "model.asc", "main.cpp", "-o", "model"]
+    subprocess.run(build, cwd=artifact, check=True)
+    x = np.random.default_rng(0).standard_normal((7, 16)).astype(np.float32)
+    x.tofile(artifact / "x.bin")
+    size = named_size(artifact)
+    subprocess.run(["./model", f"{size}=7", "x.bin"], cwd=artifact, check=True)
+    found = np.fromfile(artifact / "output_0.bin", np.float32).reshape(7, 5)
+    with torch.no_grad():
+        want = model(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
+    wrong = subprocess.run(
+        ["./model", f"{size}=8", "x.bin"], cwd=artifact, capture_output=True, text=True
+    )
+    assert wrong.returncode == 1 and "takes 512 bytes" in wrong.stderr
+
+
+def named_size(artifact: Path) -> str:
+    """The name of the dynamic size, as the README gives it."""
+    line = next(s for s in (artifact / "README.md").read_text().splitlines() if "Sizes" in s)
+    return line.rpartition(": ")[2]
+
+
+def test_on_the_command_line(artifact):
+    runner = CliRunner()
+    done = runner.invoke(app, ["run", str(artifact), "--emulate"])
+    assert done.exit_code == 0 and "float32[" in done.output
+    assert "of the unified buffer; estimated:" in done.output
+    refused = runner.invoke(app, ["run", str(artifact)])
+    assert refused.exit_code != 0 and "--emulate" in str(refused.exception or refused.output)
+
+
+def test_verify_compares_with_numpy(tmp_path):
+    digits = str(Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx")
+    arguments = ["compile", digits, "--target", "ascendc", "--verify", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "verified against numpy: largest error" in done.output
+
+
+def test_what_has_no_room_is_said_by_buffer():
+    program, *_ = cases()["chain"]
+    compiled = aicc.compile(program, cases()["chain"][1], target="ascendc")
+    (kernel,) = [op for op in compiled.module.ops if isinstance(op, tile.Kernel)]
+    schedule = {k: 512 if k.startswith("BLOCK") else v for k, v in kernel.schedule.items()}
+    kernel.set_param("schedule", schedule)
+    with pytest.raises(Overflow, match=r"bytes of the unified buffer's 188160: in\w+: \d+, .*pool"):
+        KernelPrinter(kernel)
+
+
+def test_blocks_are_made_to_fit():
+    """A long chain of many tiles gets smaller blocks than a short one."""
+
+    def many(x):
+        parts = [torch.sin(x * i) for i in range(1, 9)]
+        return sum(p * q for p, q in zip(parts, reversed(parts), strict=True))
+
+    class Many(nn.Module):
+        def forward(self, x):
+            return many(x)
+
+    x = torch.randn(100_000)
+    compiled = aicc.compile(Many(), (x,), target="ascendc")
+    (kernel,) = [op for op in compiled.module.ops if isinstance(op, tile.Kernel)]
+    assert kernel.schedule["BLOCK"] < 8192
+    torch.testing.assert_close(compiled(x), many(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_small_transformer(dtype):
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=100,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+    )
+    model = transformers.BertModel(config).eval().to(dtype)
+    x = torch.randint(0, 90, (1, 9))
+    with torch.no_grad():
+        exported = torch.export.export(model, (x,))
+        found = aicc.compile(exported, target="ascendc")(x)
+        want = model(x)[0]
+    found = found[0] if isinstance(found, tuple) else found
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(found, want, rtol=tolerance, atol=tolerance)
