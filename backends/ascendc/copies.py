@@ -23,6 +23,7 @@ class Copies(Writer):
     def __init__(self, kernel: tile.Kernel):
         super().__init__(kernel)
         self.queues: dict[str, Local] = {}
+        self.queue_names: dict[tile.Access, str] = {}
         self.masks: dict[SSAValue, Local] = {}
         self.matmuls: dict[tuple, str] = {}
         self.buffers: dict[SSAValue, str] = {}
@@ -81,10 +82,6 @@ class Copies(Writer):
             kind = "out" if isinstance(op, tile.Store) else "in"
             self.queue_names[op] = self.fresh(f"{kind}{base}")
         return self.queue_names[op]
-
-    @property
-    def queue_names(self) -> dict[tile.Access, str]:
-        return self.__dict__.setdefault("_queue_names", {})
 
     # ------------------------------------------------------------------ rows
 

@@ -5,7 +5,7 @@ They have no tile: where one is needed, at a place, its expression is written th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Block, Operation, SSAValue
@@ -103,9 +103,6 @@ class Indices:
 
     # ------------------------------------------------------------------ what is where
 
-    def operands(self, op: Operation, value: SSAValue) -> Iterator[SSAValue]:
-        return (v for v in op.operands if not isinstance(v.type, tile.BufferType))
-
     def locals_below(self, *values: SSAValue | None) -> list[Local]:
         """The tiles that values' expressions read."""
         found: dict[Local, None] = {}
@@ -118,7 +115,7 @@ class Indices:
             if v in self.locals:
                 found[self.locals[v]] = None
             elif isinstance(v.owner, Operation):
-                pending += self.operands(v.owner, v)
+                pending += [x for x in v.owner.operands if not isinstance(x.type, tile.BufferType)]
         return list(found)
 
     def shape(self, value: SSAValue) -> tuple[int, ...]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from xdsl.dialects import scf
 from xdsl.ir import Block, Operation, SSAValue
 
+from aicc.backends.ascendc.elements import number
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import UB_BYTES, Local, Overflow, place
 from aicc.backends.ascendc.spellings import SIZES, memory_type
-from aicc.backends.ascendc.vectors import Vectors, number
+from aicc.backends.ascendc.vectors import Vectors
 from aicc.backends.c_text import (
-    INDENT,
     Unprintable,
     bracketed,
     cpp_name,
@@ -136,7 +136,6 @@ class KernelPrinter(Vectors):
         name = self.fresh(result.name_hint or "index")
         self.line(f"const auto {name} = {text};")
         self.names[result] = name
-        self.scopes[-1].append(result)
 
     def program_id(self, op: tile.ProgramId) -> None:
         grid = [bind(d, self.kernel.schedule) for d in self.kernel.grid]
@@ -404,6 +403,3 @@ def matmul_type(type: str, sums: str) -> str:
         f"matmul::Matmul<{side}, {side}, "
         f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {sums}>>"
     )
-
-
-__all__ = ["INDENT", "KernelPrinter"]

@@ -41,8 +41,6 @@ class Local:
     start: int = 0
     end: int = 0
     offset: int = 0
-    written_by: str = "V"
-    scope: int = 0
     homes: list[Local] = field(default_factory=list)
 
     @property
