@@ -57,8 +57,10 @@ class Local:
 
     @property
     def count(self) -> int:
-        """Elements of whole repeats."""
-        return up(self.rows * self.pitch, self.grain * REPEAT // BLOCK)
+        """Elements of whole repeats, also of a mask as half."""
+        return up(
+            self.rows * self.pitch, max(self.grain * REPEAT // BLOCK, REPEAT // SIZES["half"])
+        )
 
     @property
     def bytes(self) -> int:
