@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
 
-from aicc.backends.ascendc.indices import is_bool, is_float
+from aicc.backends.ascendc.indices import integer_type, is_bool, is_float
 from aicc.backends.ascendc.locals import BLOCK, Local
 from aicc.backends.ascendc.spellings import SIZES, memory_type
 from aicc.backends.ascendc.writer import Writer
 from aicc.backends.c_text import bracketed, dim_text
 from aicc.ir import tile
+from aicc.ir.tile.types import tile_element
 
 MOST_ROWS = 4095
 """Rows that one copy takes."""
@@ -278,20 +279,30 @@ class Copies(Writer):
             out = self.scratch("flags", stored, flags.shape)
             self.vector("Cast", out, [flags], "RoundMode::CAST_RINT")
             return out
-        local = self.new(value, value.name_hint or "stored", stored)
+        return self.by_elements(value, stored)
+
+    def by_elements(
+        self, value: SSAValue, type: str, result: SSAValue | None = None, unsigned: bool = False
+    ) -> Local:
+        """What the scalar unit computes, element by element, as a tile of a type.
+
+        It is the tile of `result`, if that is another value; `unsigned` integers are taken as such.
+        """
+        result = value if result is None else result
+        local = self.new(result, result.name_hint or "made", type)
         with self.elements(self.sizes(value), [value], local) as at:
             text = self.text(value, at)
-            text = f"{text} ? 1 : 0" if is_bool(value) else text
-            self.line(
-                f"{local.name}.SetValue({local.position(at)}, static_cast<{stored}>({text}));"
-            )
+            if is_bool(value):
+                text = f"{text} ? 1 : 0"
+            elif unsigned:
+                text = f"static_cast<{integer_type(tile_element(value.type), True)}>({text})"
+            self.line(f"{local.name}.SetValue({local.position(at)}, static_cast<{type}>({text}));")
         return local
 
-    def spread(self, source: Local, shape: tuple[int, ...], counts: Sequence[str] | None) -> Local:
+    def spread(self, source: Local, shape: tuple[int, ...], counts: Sequence[str]) -> Local:
         """A tile stored at more places than it has elements."""
         out = self.scratch("spread", source.type, shape)
         self.scalar_access([source], out)
-        counts = counts or [*map(str, shape)]
         own = (1,) * (len(shape) - len(source.shape)) + source.shape
         with self.loops(counts) as at:
             inner = ["0" if d == 1 else i for d, i in zip(own, at, strict=True)]

@@ -72,9 +72,10 @@ class Elements(Copies):
             return self.locals[value]
         if (c := self.constant(value)) is not None:
             local = self.filled(value, "constant", c)
-            self.remember_here(value, local)
-            return local
-        return self.materialised(value)
+        else:
+            local = self.by_elements(value, self.element_type(value))
+        self.remember_here(value, local)
+        return local
 
     def filled(self, value: SSAValue, hint: str, c: float) -> Local:
         """A tile with one number everywhere."""
@@ -85,19 +86,6 @@ class Elements(Copies):
         else:
             with self.elements([*map(str, local.shape)], [], local) as at:
                 self.line(f"{local.name}.SetValue({local.position(at)}, {text});")
-        return local
-
-    def materialised(self, value: SSAValue, type: str | None = None) -> Local:
-        """What the scalar unit computes, element by element, as a tile."""
-        kind = type or self.element_type(value)
-        local = self.new(value, value.name_hint or "made", kind)
-        with self.elements(self.sizes(value), [value], local) as at:
-            text = self.text(value, at)
-            if is_bool(value):
-                text = f"{text} ? 1 : 0"
-            self.line(f"{local.name}.SetValue({local.position(at)}, static_cast<{kind}>({text}));")
-        if type is None:
-            self.remember_here(value, local)
         return local
 
     # ------------------------------------------------------------------ numbers
@@ -276,25 +264,15 @@ class Elements(Copies):
             return self.flags(self.result(op.result, apart=True), bits)
         integers = op.unsigned and not is_float(op.input)
         if (op.input not in self.locals and self.constant(op.input) is None) or integers:
-            self.locals[op.result] = self.materialised_as(op.input, goal, op.result, integers)
+            self.locals[op.result] = self.from_integers(op.input, goal, op.result, integers)
             return
         x = self.tile_of(op.input)
         self.convert(self.result(op.result, apart=x.type != goal), x)
 
-    def materialised_as(
-        self, value: SSAValue, type: str, result: SSAValue, unsigned: bool = False
-    ) -> Local:
+    def from_integers(self, value: SSAValue, type: str, result: SSAValue, unsigned: bool) -> Local:
         """Integers of the scalar unit as a tile of numbers."""
         middle = "float" if type in ("half", "bfloat16_t") else type
-        local = self.new(result, result.name_hint or "made", middle)
-        source = integer_type(tile_element(value.type), unsigned)
-        with self.elements(self.sizes(value), [value], local) as at:
-            text = self.text(value, at)
-            if unsigned:
-                text = f"static_cast<{source}>({text})"
-            self.line(
-                f"{local.name}.SetValue({local.position(at)}, static_cast<{middle}>({text}));"
-            )
+        local = self.by_elements(value, middle, result, unsigned)
         if middle == type:
             return local
         out = self.new(result, result.name_hint or "made", type)
