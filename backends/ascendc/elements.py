@@ -285,9 +285,10 @@ class Elements(Copies):
             step = self.scratch("cast", middle, x.shape)
             self.cast_into(step, x, mode_of(x.type, middle))
             x = step
-        if x.type == out.type:
-            return self.vector("Adds", out, [x], number(0, out.type)) if out.type in (
-                "float", "half") else self.copy(out, x)  # fmt: skip
+        numbers = ("float", "half", "bfloat16_t")
+        bits = x.type not in numbers and out.type not in numbers
+        if x.type == out.type or (bits and SIZES[x.type] == SIZES[out.type]):
+            return self.copy(out, x)
         self.cast_into(out, x, mode_of(x.type, out.type))
 
     def cast_into(self, out: Local, x: Local, mode: str) -> None:

@@ -584,9 +584,17 @@ def test_the_kernels_in_the_readme_are_real():
     (shown,) = re.findall(r"```py\n(.*?)```", readme, re.S)
     module = lowered(parse_module(text))
     assert shown in TRITON.load(module).source
-    (shown,) = re.findall(r"```cpp\n(.*?)```", readme, re.S)
+    for_cpu, for_npu = re.findall(r"```cpp\n(.*?)```", readme, re.S)
+    fitted = module.clone()
     PassManager(parse_pipeline("schedule-cpu{threads=2}"), CompileContext()).run(module)
-    assert shown in CPP.load(module).source
+    context = CompileContext(target=ASCEND.description)
+    PassManager(parse_pipeline("fit-tiles,dce,plan-memory"), context).run(fitted)
+    for shown, source in (
+        (for_cpu, CPP.load(module).source),
+        (for_npu, ASCEND.load(fitted).source),
+    ):
+        for part in re.split(r"^ *…\n", shown, flags=re.M):
+            assert part in source
 
 
 def test_what_has_no_kernel_is_named():

@@ -132,7 +132,7 @@ def test_the_default_target_follows_the_machine(monkeypatch):
     monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/no-such-device",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert default_target() == host_target() == "cpp"
-    monkeypatch.setattr("aicc.backends.cpp.build.compiler", lambda: None)
+    monkeypatch.setattr("aicc.backends.c_compiler.compiler", lambda: None)
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler"):
         assert default_target() == "numpy"
     monkeypatch.setenv("AICC_TARGET", "triton")
