@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IndexType, IntegerType
 from xdsl.ir import Attribute
 
 from aicc.backends.c_spellings import SPELLINGS, TYPES
 from aicc.ir.dtypes import dtype_of
-from aicc.ir.symbols import Call, Dim
+from aicc.ir.symbols import Call, Dim, product
 
 INDENT = "  "
 
@@ -154,6 +155,18 @@ def _atom(atom: str | Call) -> str:
     text = args[0]
     for other in args[1:]:
         text = f"std::{atom.function}<int64_t>({text}, {other})"
+    return text
+
+
+def program_text(grid: Sequence[Dim], axis: int) -> str:
+    """The place along an axis of a grid, row-major, of the program of a number."""
+    if grid[axis] == 1:
+        return "0"
+    later, text = product(grid[axis + 1 :]), "program"
+    if later != 1:
+        text += f" / {bracketed(dim_text(later))}"
+    if product(grid[:axis]) != 1:
+        text += f" % {bracketed(dim_text(grid[axis]))}"
     return text
 
 

@@ -196,9 +196,8 @@ def matrix(value: SSAValue, dim: int) -> Operand | None:
     assert isinstance(type, tile.BufferType)
     if type.dtype.ir != f32 or len(type.shape) < 2 or load.offset[0] != 0:
         return None
-    masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
     axes = [s.owner for s in load.subscripts]
-    if not masks or len(axes) != 2 or len(list(load.buffer.uses)) != 1:
+    if not load.only_ends() or len(axes) != 2 or len(list(load.buffer.uses)) != 1:
         return None
     first, second = sorted(zip(load.strides, axes, strict=True), key=lambda p: p[0] == 1)
     row, column = first[1], second[1]
@@ -222,8 +221,7 @@ def has_places(dot: tile.Dot) -> bool:
         return False
     type = load.buffer.type
     assert isinstance(type, tile.BufferType)
-    masks = all(isinstance(c.owner, tile.InBounds) for c in load.conditions())
-    return type.dtype.ir == f32 and masks and load.by_dims() is not None
+    return type.dtype.ir == f32 and load.only_ends() and load.by_dims() is not None
 
 
 def evenly_spaced(value: SSAValue) -> bool:

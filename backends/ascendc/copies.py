@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
@@ -18,7 +19,7 @@ MOST_ROWS = 4095
 """Rows that one copy takes."""
 
 
-class Copies(Writer):
+class Copies(Writer, ABC):
     """Writes loads and stores. Queues hold the tiles of each, two at a time."""
 
     def __init__(self, kernel: tile.Kernel):
@@ -94,7 +95,7 @@ class Copies(Writer):
         shape = self.access_shape(op)
         if not shape:
             shape = (1,)
-        if any(not isinstance(c.owner, tile.InBounds) for c in op.conditions()):
+        if not op.only_ends():
             return None
         last = len(shape) - 1
         if shape[last] != 1 and self.address_step(op, last) != 1:
@@ -347,8 +348,10 @@ class Copies(Writer):
 
     # ------------------------------------------------------------------ given below
 
+    @abstractmethod
     def tile_of(self, value: SSAValue) -> Local:
-        raise NotImplementedError
+        """The tile of a value; made if the value has none."""
 
+    @abstractmethod
     def convert(self, out: Local, x: Local) -> None:
-        raise NotImplementedError
+        """A tile in another type."""

@@ -9,7 +9,7 @@ from xdsl.dialects import scf
 from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.copies import Copies
-from aicc.backends.ascendc.indices import integer_type, is_bool, is_float
+from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import Local
 from aicc.backends.ascendc.spellings import (
     BINARY,
@@ -17,12 +17,9 @@ from aicc.backends.ascendc.spellings import (
     MIRRORED,
     SCALAR,
     SIZES,
-    TYPES,
 )
 from aicc.backends.c_text import Unprintable
 from aicc.ir import tile
-from aicc.ir.dtypes import dtype_of
-from aicc.ir.tile.types import tile_element
 
 
 def number(value: float, type: str) -> str:
@@ -53,18 +50,6 @@ class Elements(Copies):
         while isinstance(value.owner, (tile.Broadcast, tile.Reshape)):
             value = value.owner.input
         return value.owner.value if isinstance(value.owner, tile.Full) else None
-
-    def element_type(self, value: SSAValue) -> str:
-        """The element type of a value's tile: masks are 0 and 1 as half."""
-        if is_bool(value):
-            return "half"
-        element = tile_element(value.type)
-        if not is_float(value):
-            return integer_type(element)
-        name = dtype_of(element).name
-        if name not in TYPES:
-            raise Unprintable(f"elements of {name}, which the vector unit doesn't have")
-        return TYPES[name]
 
     def tile_of(self, value: SSAValue) -> Local:
         """The tile of a value; made if the value has none."""

@@ -18,6 +18,7 @@ from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import UB_BYTES, Local, Overflow, place
 from aicc.backends.ascendc.spellings import SIZES, memory_type
 from aicc.backends.ascendc.vectors import Vectors
+from aicc.backends.ascendc.writer import EVENTS
 from aicc.backends.c_text import (
     Unprintable,
     bracketed,
@@ -25,6 +26,7 @@ from aicc.backends.c_text import (
     dim_text,
     is_plain,
     kernel_name,
+    program_text,
 )
 from aicc.backends.printing import origin_text
 from aicc.ir import tile
@@ -32,6 +34,9 @@ from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.extents import UnknownSize
 from aicc.ir.tile.types import bind, tile_element
 from aicc.ir.types import format_dims
+
+TILE_OPS = (tile.Load, tile.Reduce, tile.ArgReduce, tile.Dot)
+"""Ops whose results always have tiles."""
 
 SCALAR_OPS = (tile.ProgramId, tile.Size, tile.Full, tile.Axis, tile.InBounds)
 
@@ -68,9 +73,10 @@ class KernelPrinter(Vectors):
             self.buffers[arg] = name
             self.taken.add(f"{name}Gm")
         try:
-            self.block(block)
+            self.steps(block)
         except UnknownSize as e:
             raise Unprintable(str(e)) from None
+        self.free_arrived()
         pool = place(self.pool)
         queues = {n: 2 * local.bytes for n, local in self.queues.items()}
         self.budget = Budget(queues, pool)
@@ -82,7 +88,7 @@ class KernelPrinter(Vectors):
 
     # ------------------------------------------------------------------ blocks
 
-    def block(self, block: Block) -> None:
+    def steps(self, block: Block) -> None:
         for op in block.ops:
             if isinstance(op, (tile.Return, scf.YieldOp)):
                 continue
@@ -90,7 +96,6 @@ class KernelPrinter(Vectors):
                 self.step(op)
             except Unprintable as e:
                 raise Unprintable(f"{e} (from {origin_text(op, self.kernel.sym_name)})") from None
-        self.free_arrived()
 
     def step(self, op: Operation) -> None:
         if isinstance(op, tile.ProgramId):
@@ -99,9 +104,7 @@ class KernelPrinter(Vectors):
             self.loop(op)
         elif isinstance(op, tile.Store):
             self.store(op)
-        elif isinstance(op, tile.Reduce) and op.result not in self.locals:
-            self.reduce(op)
-        elif isinstance(op, (tile.Load, tile.ArgReduce, tile.Dot)) or self.has_tile(op):
+        elif isinstance(op, TILE_OPS) or self.has_tile(op):
             self.compute(op)
         elif not isinstance(op, SCALAR_OPS):
             self.name_scalar(op)
@@ -139,13 +142,7 @@ class KernelPrinter(Vectors):
 
     def program_id(self, op: tile.ProgramId) -> None:
         grid = [bind(d, self.kernel.schedule) for d in self.kernel.grid]
-        later, text = product_of(grid[op.axis + 1 :]), "program"
-        if later != 1:
-            text += f" / {bracketed(dim_text(later))}"
-        if product_of(grid[: op.axis]) != 1:
-            text += f" % {bracketed(dim_text(grid[op.axis]))}"
-        if grid[op.axis] == 1:
-            text = "0"
+        text = program_text(grid, op.axis)
         if text in ("0", "program"):
             self.names[op.result] = text
             return
@@ -170,18 +167,12 @@ class KernelPrinter(Vectors):
         self.arrived.append([])
         names = dict(self.names)
         self.names[counter] = name
-        self.mark("V_S", "MTE2_S", "S_V", "V_MTE3", "MTE2_MTE3", "S_MTE3")
+        self.mark(*EVENTS)
         for arg, home in zip(carried, homes, strict=True):
             if isinstance(home, Local):
                 self.locals[arg] = home
                 self.touch(home)
-        for inner in block.ops:
-            if not isinstance(inner, scf.YieldOp):
-                try:
-                    self.step(inner)
-                except Unprintable as e:
-                    where = origin_text(inner, self.kernel.sym_name)
-                    raise Unprintable(f"{e} (from {where})") from None
+        self.steps(block)
         end = block.last_op
         assert isinstance(end, scf.YieldOp)
         self.carry(homes, end.operands)
@@ -195,7 +186,7 @@ class KernelPrinter(Vectors):
                 self.locals[arg] = home
             else:
                 self.names[result] = home
-        self.mark("V_S", "MTE2_S", "S_V", "V_MTE3", "MTE2_MTE3", "S_MTE3")
+        self.mark(*EVENTS)
         self.depth -= 1
         self.line("}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aicc.backends.ascendc.spellings import SIZES
+from aicc.backends.c_text import bracketed
 
 UB_BYTES = 184 * 1024 - 256
 """What a kernel may plan with of the unified buffer's 192 KiB: the rest is the system's."""
@@ -74,17 +75,13 @@ class Local:
             terms.append(at[-1])
         for d, i in zip(reversed(self.shape[:-1]), reversed(at[:-1]), strict=True):
             if d != 1 and i != "0":
-                terms.append(f"{bracket(i)} * {step}")
+                terms.append(f"{bracketed(i)} * {step}")
             step *= d
         return " + ".join(reversed(terms)) or "0"
 
     def described(self) -> str:
         dims = ", ".join(map(str, self.shape))
         return f"{self.type}[{dims}]"
-
-
-def bracket(text: str) -> str:
-    return text if text.replace("_", "a").isalnum() else f"({text})"
 
 
 def place(locals: Sequence[Local]) -> int:

@@ -113,15 +113,17 @@ class Vectors(Elements):
         start = {"add": 0, "or": 0, "mul": 1, "and": 1, "max": low, "min": high}[op.kind]
         self.locals[op.result] = self.filled(op.result, op.kind, start)
 
+    def kept_counts(self, op: tile.Reduce | tile.ArgReduce) -> list[str]:
+        """How many results there are along each dim."""
+        dims = range(len(self.shape(op.input)))
+        return ["1" if d == op.dim else self.count(op.input, d) for d in dims]
+
     def reduce_integers(self, op: tile.Reduce) -> None:
         """Element by element on the scalar unit: integers, and products along a row."""
-        shape = self.shape(op.input)
         kind = self.element_type(op.result)
         local = self.new(op.result, op.result.name_hint or op.kind, kind)
-        outer = [s if d != op.dim else "1" for d, s in enumerate(map(str, local.shape))]
-        counts = [self.count(op.input, d) if o != "1" else "1" for d, o in enumerate(outer)]
+        counts = self.kept_counts(op)
         length = self.count(op.input, op.dim)
-        assert len(shape) == len(counts)
         with self.elements(counts, [op.input], local) as at:
             place = [*at]
             place[op.dim] = "0"
@@ -144,7 +146,7 @@ class Vectors(Elements):
         value = self.new(op.value, op.value.name_hint or "best", kind)
         at_kind = self.element_type(op.at)
         where = self.new(op.at, op.at.name_hint or "at", at_kind)
-        counts = ["1" if d == op.dim else self.count(op.input, d) for d in range(len(value.shape))]
+        counts = self.kept_counts(op)
         length = self.count(op.input, op.dim)
         sign, later = (">" if op.kind == "max" else "<"), (">" if op.last else "<")
         nan, both = "", ""

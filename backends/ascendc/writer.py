@@ -7,14 +7,18 @@ from contextlib import contextmanager
 
 from xdsl.ir import SSAValue
 
-from aicc.backends.ascendc.indices import Indices
+from aicc.backends.ascendc.indices import Indices, integer_type, is_bool, is_float
 from aicc.backends.ascendc.locals import Local
-from aicc.backends.ascendc.spellings import SIZES
-from aicc.backends.c_text import INDENT, RESERVED, bracketed, cpp_name, dim_text
+from aicc.backends.ascendc.spellings import SIZES, TYPES
+from aicc.backends.c_text import INDENT, RESERVED, Unprintable, bracketed, cpp_name, dim_text
 from aicc.backends.printing import fresh_name
 from aicc.ir import tile
+from aicc.ir.dtypes import dtype_of
 from aicc.ir.tile.extents import Extents
-from aicc.ir.tile.types import bind
+from aicc.ir.tile.types import bind, tile_element
+
+EVENTS = ("V_S", "MTE2_S", "S_V", "V_MTE3", "MTE2_MTE3", "S_MTE3")
+"""What kernels wait for by flags of their own: pipes, the one that others wait for first."""
 
 OWN_NAMES = {
     *(
@@ -85,7 +89,16 @@ class Writer(Indices):
         return self.scratch(hint, kind, self.shape(value))
 
     def element_type(self, value: SSAValue) -> str:
-        raise NotImplementedError
+        """The element type of a value's tile: masks are 0 and 1 as half."""
+        if is_bool(value):
+            return "half"
+        element = tile_element(value.type)
+        if not is_float(value):
+            return integer_type(element)
+        name = dtype_of(element).name
+        if name not in TYPES:
+            raise Unprintable(f"elements of {name}, which the vector unit doesn't have")
+        return TYPES[name]
 
     def scratch(self, hint: str, type: str, shape: tuple[int, ...]) -> Local:
         """A tile of its own in the pool."""

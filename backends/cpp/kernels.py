@@ -25,6 +25,7 @@ from aicc.backends.c_text import (
     kernel_name,
     number,
     plus,
+    program_text,
     times,
     type_name,
 )
@@ -33,7 +34,6 @@ from aicc.backends.cpp.nests import NestPrinter
 from aicc.backends.cpp.stages import PANEL, Distances, Nest, Stages
 from aicc.backends.printing import fresh_name, origin_text
 from aicc.ir import tile
-from aicc.ir.symbols import product as product_of
 from aicc.ir.symbols import total
 from aicc.ir.tile.types import bind, tile_element
 from aicc.ir.types import format_dims
@@ -235,14 +235,7 @@ class KernelPrinter:
 
     def program_id(self, op: tile.ProgramId) -> None:
         grid = [bind(d, self.schedule) for d in self.tile.grid]
-        later, text = product_of(grid[op.axis + 1 :]), "program"
-        if later != 1:
-            text += f" / {bracketed(dim_text(later))}"
-        if product_of(grid[: op.axis]) != 1:
-            text += f" % {bracketed(dim_text(grid[op.axis]))}"
-        if grid[op.axis] == 1:
-            text = "0"
-        self.define(op.result, text)
+        self.define(op.result, program_text(grid, op.axis))
 
     # ------------------------------------------------------------------ arrays
 

@@ -329,9 +329,7 @@ class Stages(Extents):
 
     def direct(self, load: tile.Load) -> tuple[Dim, Dim] | None:
         """Strides of a load that a dot can read from memory itself; None if it can't."""
-        if load.mask is not None and any(
-            not isinstance(c.owner, tile.InBounds) for c in load.conditions()
-        ):
+        if not load.only_ends():
             return None
         shape = self.shape(load.result)
         if len(shape) != 2:
@@ -367,7 +365,7 @@ class Stages(Extents):
         load, left = self.loaded(dot.b), self.loaded(dot.a)
         if load is None or tile_element(load.result.type) != f32 or load.by_dims() is None:
             return None
-        if any(not isinstance(c.owner, tile.InBounds) for c in load.conditions()):
+        if not load.only_ends():
             return None
         if len(self.shape(load.result)) != 2:
             return None

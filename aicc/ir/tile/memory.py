@@ -14,7 +14,7 @@ from aicc.ir.graph.common import SEGMENTS, require
 from aicc.ir.op import ANY, GraphOp, graph_op
 from aicc.ir.params import DIMS, NUMBER, param
 from aicc.ir.symbols import Dim
-from aicc.ir.tile.ops import Axis, Broadcast, Cmp, Kernel, ProgramId, Size
+from aicc.ir.tile.ops import Axis, Broadcast, Cmp, InBounds, Kernel, ProgramId, Size
 from aicc.ir.tile.types import (
     INDEX,
     BufferType,
@@ -123,6 +123,10 @@ class Access(GraphOp):
                 pending += value.owner.operands
             else:
                 yield value
+
+    def only_ends(self) -> bool:
+        """Whether the mask, if there is one, says no more than where axes end."""
+        return all(isinstance(c.owner, InBounds) for c in self.conditions())
 
     def kernel(self) -> Kernel | None:
         op: Operation | None = self

@@ -19,10 +19,6 @@ struct DataCopyPadExtParams {
   T paddingValue = T(0);
 };
 
-struct DataCopyParams {
-  uint16_t blockCount = 1, blockLen = 0, srcGap = 0, dstGap = 0;
-};
-
 namespace emulator {
 
 constexpr int64_t BYTES_A_CLOCK = 32;  // of one core's copies to and from device memory: an estimate

@@ -206,7 +206,6 @@ inline void spend(pipe_t pipe, int64_t clocks) { here().count->pipes[name_of(pip
 
 inline int64_t GetBlockIdx() { return emulator::here().block; }
 inline int64_t GetBlockNum() { return emulator::here().blocks; }
-inline int64_t GetTaskRation() { return 1; }
 
 inline void pipes_of(HardEvent event, pipe_t& on, pipe_t& waiting) {
   static const pipe_t table[][2] = {
