@@ -37,7 +37,8 @@ CALLS: Mapping[str, Call] = {
     **_all(f"{BASIC}_sys_var_intf.h", (0,), "GetBlockIdx"),
     **_all(f"{BASIC}_data_copy_intf.h", (3,), "DataCopy"),
     **_all(f"{BASIC}_data_copy_intf.h", (3, 4), "DataCopyPad"),
-    **_all(f"{BASIC}_vec_binary_intf.h", (4,), "Add", "Sub", "Mul", "Div", "Max", "Min"),
+    **_all(f"{BASIC}_vec_binary_intf.h", (4,), "Sub", "Mul", "Div"),
+    **_all(f"{BASIC}_vec_binary_intf.h", (4, 6), "Add", "Max", "Min"),
     **_all(f"{BASIC}_vec_binary_scalar_intf.h", (4,), "Adds", "Muls", "Maxs", "Mins"),
     **_all(f"{BASIC}_vec_unary_intf.h", (3,), "Exp", "Ln", "Sqrt", "Abs"),
     **_all(f"{BASIC}_vec_duplicate_intf.h", (3,), "Duplicate"),
@@ -45,6 +46,12 @@ CALLS: Mapping[str, Call] = {
     **_all(f"{BASIC}_vec_cmpsel_intf.h", (6,), "Select"),
     **_all(f"{BASIC}_vec_vconv_intf.h", (4,), "Cast"),
     **_all(f"{BASIC}_vec_reduce_intf.h", (4,), "ReduceSum", "ReduceMax", "ReduceMin"),
+    **_all(f"{BASIC}_vec_reduce_intf.h", (7,), "WholeReduceSum"),
+    **_all(f"{BASIC}_vec_reduce_intf.h", (8,), "WholeReduceMax", "WholeReduceMin"),
+    **_all(f"{BASIC}_vec_brcb_intf.h", (4,), "Brcb"),
+    **_all(f"{BASIC}_vec_gather_intf.h", (5,), "Gather"),
+    **_all(f"{BASIC}_copy_intf.h", (5,), "Copy"),
+    "ArithProgression": Call("adv_api/index/arithprogression.h", (4,)),
     **{
         name: Call(f"{MATH}/{name.lower()}.h", (3,))
         for name in (
@@ -74,6 +81,7 @@ TYPES: Mapping[str, str] = {
     "RoundMode": "basic_api/kernel_type.h",
     "CMPMODE": "basic_api/kernel_type.h",
     "SELMODE": "basic_api/kernel_type.h",
+    "ReduceOrder": "basic_api/kernel_type.h",
     "TCubeTiling": "adv_api/matmul/matmul_tilingdata.h",
     "MatmulType": "adv_api/matmul/matmul_intf.h",
     "Matmul": "adv_api/matmul/matmul_client.h",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.indices import integer_type, is_bool, is_float
-from aicc.backends.ascendc.locals import BLOCK, Local
+from aicc.backends.ascendc.locals import BLOCK, Local, row_dim
 from aicc.backends.ascendc.spellings import SIZES, memory_type
 from aicc.backends.ascendc.writer import Writer
 from aicc.backends.c_text import bracketed, dim_text
@@ -29,7 +29,9 @@ class Copies(Writer, ABC):
         self.masks: dict[SSAValue, Local] = {}
         self.matmuls: dict[tuple, str] = {}
         self.buffers: dict[SSAValue, str] = {}
+        self.copied: dict[tile.Load, Local] = {}
         self.arrived: list[list[Local]] = [[]]
+        self.leaving: list[list[tuple[tile.Store, Local]]] = [[]]
 
     def gm(self, buffer: SSAValue) -> str:
         return f"{self.buffers[buffer]}Gm"
@@ -97,7 +99,7 @@ class Copies(Writer, ABC):
             shape = (1,)
         if not op.only_ends():
             return None
-        last = len(shape) - 1
+        last = row_dim(shape)
         if shape[last] != 1 and self.address_step(op, last) != 1:
             return None
         if any(not isinstance(c.owner.operands[0].owner, tile.Axis) for c in op.conditions()):  # type: ignore[union-attr]
@@ -124,7 +126,7 @@ class Copies(Writer, ABC):
         if "0" in counts:
             return
         size = SIZES[local.type]
-        last = len(counts) - 1
+        last, rest = row_dim(local.shape), ["0"] * (len(counts) - 1 - row_dim(local.shape))
         n = counts[last]
         step = self.address_step(op, last - 1) if last >= 1 else None
         known = n.isdigit()
@@ -139,8 +141,8 @@ class Copies(Writer, ABC):
         whole = local.pitch * size // BLOCK
         gap = str(whole - line) if isinstance(line, int) else f"{whole} - {line}"
         with self.loops(outer) as at:
-            place = [*at, *(["0", "0"] if even else ["0"])]
-            there = local.position(self.fitted_to(local, place))
+            place = [*at, *(["0", "0"] if even else ["0"]), *rest]
+            there = local.position(place)
             tile_text = local.name if there == "0" else f"{local.name}[{there}]"
             address = self.address(op, place)
             memory = f"{self.gm(op.buffer)}[{address}]"
@@ -169,35 +171,31 @@ class Copies(Writer, ABC):
                 extra = f"{{{rows}, {length_text}, {near}, {far}, 0}}"
                 self.line(f"DataCopyPad({memory}, {tile_text}, {extra});")
 
-    @staticmethod
-    def fitted_to(local: Local, at: Sequence[str]) -> list[str]:
-        return list(at)[len(at) - len(local.shape) :] if local.shape else []
-
     # ------------------------------------------------------------------ loads
 
     def load(self, op: tile.Load) -> None:
-        counts = self.rows_of(op)
-        if counts is None:
+        if self.rows_of(op) is None:
             return self.load_elements(op)
-        stored = self.stored_type(op)
-        name = self.queue_name(op)
-        shape = self.shape(op.result)
-        hint = op.result.name_hint or self.buffers[op.buffer]
-        local = Local(self.fresh(hint), stored, shape, self.grain, name)
-        below = self.locals_below(*op.subscripts, op.mask)
-        self.scalar_access(below, None)
-        self.queues.setdefault(name, local)
-        filled = self.fresh(f"{hint}_copy")
-        self.line(f"// CopyIn: {self.buffers[op.buffer]}")
-        self.line(f"LocalTensor<{stored}> {filled} = {name}.AllocTensor<{stored}>();")
-        own, local.name = local.name, filled
-        self.row_copies(op, local, counts, True)
-        local.name = own
-        self.line(f"{name}.EnQue({filled});")
-        self.line(f"LocalTensor<{stored}> {own} = {name}.DeQue<{stored}>();")
+        local = self.copied.get(op) or self.copy_in(op)
+        self.line(f"LocalTensor<{local.type}> {local.name} = {local.queue}.DeQue<{local.type}>();")
         self.mark("MTE2_S", "MTE2_MTE3")
         self.arrived[-1].append(local)
         self.loaded(op, local)
+
+    def copy_in(self, op: tile.Load) -> Local:
+        """Copy what a load reads to its queue. Gives the tile that is going to arrive."""
+        counts = self.rows_of(op)
+        assert counts is not None
+        stored, name, shape = self.stored_type(op), self.queue_name(op), self.shape(op.result)
+        hint = op.result.name_hint or self.buffers[op.buffer]
+        local = Local(self.fresh(hint), stored, shape, self.grain, name)
+        self.scalar_access(self.locals_below(*op.subscripts, op.mask), None)
+        self.queues.setdefault(name, local)
+        filled = Local(self.fresh(f"{hint}_in"), stored, shape, self.grain, name)
+        self.line(f"LocalTensor<{stored}> {filled.name} = {name}.AllocTensor<{stored}>();")
+        self.row_copies(op, filled, counts, True)
+        self.line(f"{name}.EnQue({filled.name});")
+        return local
 
     def loaded(self, op: tile.Load, local: Local) -> None:
         """What a loaded tile is to the ops that follow: masks are made numbers."""
@@ -245,15 +243,22 @@ class Copies(Writer, ABC):
         if value.queue != name:
             local = self.outgoing(op, shape)
             self.copy(local, value)
-        self.line(f"// CopyOut: {self.buffers[op.buffer]}")
         self.line(f"{name}.EnQue({local.name});")
-        done = self.fresh(f"{local.name}_done")
-        self.line(f"LocalTensor<{local.type}> {done} = {name}.DeQue<{local.type}>();")
+        if self.locals_below(*op.subscripts, op.mask):
+            self.copy_out(op, local)
+        else:
+            self.leaving[-1].append((op, local))
+
+    def copy_out(self, op: tile.Store, local: Local) -> None:
+        """Copy to device memory what was put into a store's queue."""
+        counts, name = self.rows_of(op), self.queue_name(op)
+        assert counts is not None
         self.scalar_access(self.locals_below(*op.subscripts, op.mask), None)
-        filled, local.name = local.name, done
-        self.row_copies(op, local, counts, False)
-        local.name = filled
-        self.line(f"{name}.FreeTensor({done});")
+        hint = self.fresh(f"{self.buffers[op.buffer]}_out")
+        done = Local(hint, local.type, local.shape, self.grain, name)
+        self.line(f"LocalTensor<{done.type}> {hint} = {name}.DeQue<{done.type}>();")
+        self.row_copies(op, done, counts, False)
+        self.line(f"{name}.FreeTensor({hint});")
 
     def value_to_store(self, op: tile.Store, shape: tuple[int, ...]) -> Local:
         """The tile that is stored: of the store's shape, in the type of memory."""
@@ -267,11 +272,11 @@ class Copies(Writer, ABC):
             out = self.scratch("stored", stored, local.shape)
             self.convert(out, local)
             local = out
-        if tuple(d for d in local.shape if d != 1) != tuple(d for d in shape if d != 1) or (
-            (local.shape or (1,))[-1] != shape[-1]
-        ):
-            local = self.spread(local, shape, self.access_counts(op, shape))
-        return local
+        if [d for d in local.shape if d != 1] != [d for d in shape if d != 1]:
+            out = self.scratch("spread", stored, shape)
+            self.spread(out, local, self.access_counts(op, shape))
+            return out
+        return self.view(local, shape)
 
     def bytes_of(self, value: SSAValue, stored: str) -> Local:
         """A mask as bytes, or integers in the type of memory."""
@@ -300,18 +305,6 @@ class Copies(Writer, ABC):
             self.line(f"{local.name}.SetValue({local.position(at)}, static_cast<{type}>({text}));")
         return local
 
-    def spread(self, source: Local, shape: tuple[int, ...], counts: Sequence[str]) -> Local:
-        """A tile stored at more places than it has elements."""
-        out = self.scratch("spread", source.type, shape)
-        self.scalar_access([source], out)
-        own = (1,) * (len(shape) - len(source.shape)) + source.shape
-        with self.loops(counts) as at:
-            inner = ["0" if d == 1 else i for d, i in zip(own, at, strict=True)]
-            there = source.position(inner[len(inner) - len(source.shape) :])
-            self.touched(source)
-            self.line(f"{out.name}.SetValue({out.position(at)}, {source.name}.GetValue({there}));")
-        return out
-
     def store_elements(self, op: tile.Store, value: Local, shape: tuple[int, ...]) -> None:
         """Element by element: each from a block of its own, as copies need it."""
         name = self.queue_name(op)
@@ -330,7 +323,7 @@ class Copies(Writer, ABC):
                 f"LocalTensor<{value.type}> {slot.name} = {name}.AllocTensor<{value.type}>();"
             )
             self.touched(value)
-            element = f"{value.name}.GetValue({value.position(self.fitted_to(value, at))})"
+            element = f"{value.name}.GetValue({value.position(at)})"
             fill = f"{element}, {slots}"
             if size in (2, 4):
                 self.vector_line(f"Duplicate({slot.name}, {fill});", value, [])
@@ -351,6 +344,10 @@ class Copies(Writer, ABC):
     @abstractmethod
     def tile_of(self, value: SSAValue) -> Local:
         """The tile of a value; made if the value has none."""
+
+    @abstractmethod
+    def spread(self, out: Local, source: Local, counts: Sequence[str]) -> None:
+        """A tile at more places than it has elements; so many of them count."""
 
     @abstractmethod
     def convert(self, out: Local, x: Local) -> None:

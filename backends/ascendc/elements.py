@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import scf
+from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.copies import Copies
@@ -20,6 +21,7 @@ from aicc.backends.ascendc.spellings import (
 )
 from aicc.backends.c_text import Unprintable
 from aicc.ir import tile
+from aicc.ir.tile.types import bind, tile_element
 
 
 def number(value: float, type: str) -> str:
@@ -47,8 +49,13 @@ class Elements(Copies):
 
     def constant(self, value: SSAValue) -> float | None:
         """The number that a value is everywhere, if it is known."""
-        while isinstance(value.owner, (tile.Broadcast, tile.Reshape)):
+        while isinstance(value.owner, (tile.Broadcast, tile.Reshape, tile.Cast)):
+            if isinstance(value.owner, tile.Cast) and not is_count(value.owner):
+                return None
             value = value.owner.input
+        if isinstance(value.owner, tile.Size):
+            size = bind(value.owner.value[0], self.kernel.schedule)
+            return size if isinstance(size, int) else None
         return value.owner.value if isinstance(value.owner, tile.Full) else None
 
     def tile_of(self, value: SSAValue) -> Local:
@@ -281,33 +288,10 @@ class Elements(Copies):
 
     # ------------------------------------------------------------------ shapes
 
-    def broadcast(self, op: tile.Broadcast) -> None:
-        source = self.tile_of(op.input)
-        out = self.result(op.result, apart=True)
-        own = (1,) * (len(out.shape) - len(source.shape)) + source.shape
-        if own == out.shape:
-            return self.copy(out, source)
-        rows = self.sizes(op.result)[:-1]
-        spread = not own or (own[-1] == 1 and out.shape[-1] != 1)
-        if spread:
-            self.scalar_access([source], None)
-        with self.loops(rows) as at:
-            inner = ["0" if d == 1 else i for d, i in zip(own, [*at, "0"], strict=True)]
-            there = source.position(inner[len(inner) - len(source.shape) :])
-            to = f"{out.name}[{out.position([*at, '0'])}]"
-            if spread:
-                self.touched(source)
-                value = f"{source.name}.GetValue({there})"
-                self.vector_line(f"Duplicate({to}, {value}, {out.pitch});", out, [source])
-            else:
-                text = f"DataCopy({to}, {source.name}[{there}], {out.pitch});"
-                self.vector_line(text, out, [source])
-
     def rearrange(self, op: tile.Reshape | tile.Transpose) -> None:
         source = self.tile_of(op.operands[0])
         goal = self.shape(op.results[0])
-        same = isinstance(op, tile.Reshape) and (goal[-1:] or (1,)) == (source.shape[-1:] or (1,))
-        if same:
+        if isinstance(op, tile.Reshape) and lies_alike(source, goal):
             self.locals[op.results[0]] = self.view(source, goal)
             return
         if isinstance(op, tile.Transpose) and all(self.is_transposed(u) for u in op.result.uses):
@@ -325,6 +309,25 @@ class Elements(Copies):
     def is_transposed(use) -> bool:
         """Whether a use is by a dot that can take the operand the other way round."""
         return isinstance(use.operation, tile.Dot) and use.index in (0, 1)
+
+
+def is_count(op: tile.Cast) -> bool:
+    """Whether a cast makes a number of an integer that all numbers of its type can be."""
+    source = tile_element(op.input.type)
+    return (
+        not op.unsigned
+        and is_float(op.result)
+        and isinstance(source, (IndexType, IntegerType))
+        and source != i1
+    )
+
+
+def lies_alike(source: Local, goal: tuple[int, ...]) -> bool:
+    """Whether the elements of a tile lie in memory as those of another shape would."""
+    seen = Local("", source.type, goal, source.grain)
+    even = source.rows == 1 or source.pitch == source.dims[-1]
+    return (source.pitch == seen.pitch and source.rows == seen.rows and source.dims[-1:] == (
+        seen.dims[-1:])) or (even and (seen.rows == 1 or seen.pitch == seen.dims[-1]))  # fmt: skip
 
 
 def carries_on(value: SSAValue) -> bool:

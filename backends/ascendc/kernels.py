@@ -7,28 +7,24 @@ lies in one buffer, whose parts are used again as soon as they are free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import scf
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import SSAValue
 
-from aicc.backends.ascendc.elements import number
+from aicc.backends.ascendc.blocks import Blocks
 from aicc.backends.ascendc.indices import is_bool, is_float
-from aicc.backends.ascendc.locals import UB_BYTES, Local, Overflow, place
+from aicc.backends.ascendc.locals import UB_BYTES, Overflow, place
 from aicc.backends.ascendc.spellings import SIZES, memory_type
-from aicc.backends.ascendc.vectors import Vectors
-from aicc.backends.ascendc.writer import EVENTS
+from aicc.backends.ascendc.writer import OWN_NAMES
 from aicc.backends.c_text import (
+    RESERVED,
     Unprintable,
     bracketed,
     cpp_name,
     dim_text,
-    is_plain,
     kernel_name,
-    program_text,
 )
-from aicc.backends.printing import origin_text
+from aicc.backends.printing import fresh_name, origin_text
 from aicc.ir import tile
 from aicc.ir.symbols import product as product_of
 from aicc.ir.tile.extents import UnknownSize
@@ -57,7 +53,7 @@ class Budget:
         return [*found, f"pool: {self.pool}", f"of {UB_BYTES}: {self.total}"]
 
 
-class KernelPrinter(Vectors):
+class KernelPrinter(Blocks):
     """Writes one kernel. Raises Unprintable for an op that has no words, Overflow for too much."""
 
     def __init__(self, kernel: tile.Kernel):
@@ -67,16 +63,16 @@ class KernelPrinter(Vectors):
         self.class_name = "".join(p.capitalize() for p in words if p) + "Kernel"
         self.entry = f"{cpp_name(kernel.sym_name)}_core"
         self.taken |= {self.class_name, self.entry}
-        block = kernel.body.block
+        block, names = kernel.body.block, {*RESERVED, *OWN_NAMES}
         for i, arg in enumerate(block.args):
-            name = self.fresh(arg.name_hint or ("out" if i >= kernel.inputs else "x"))
+            name = fresh_name(arg.name_hint or ("out" if i >= kernel.inputs else "x"), names)
             self.buffers[arg] = name
             self.taken.add(f"{name}Gm")
         try:
             self.steps(block)
         except UnknownSize as e:
             raise Unprintable(str(e)) from None
-        self.free_arrived()
+        self.leave_block()
         pool = place(self.pool)
         queues = {n: 2 * local.bytes for n, local in self.queues.items()}
         self.budget = Budget(queues, pool)
@@ -85,145 +81,6 @@ class KernelPrinter(Vectors):
                 f"{kernel.sym_name} takes {self.budget.total} bytes of the unified buffer's "
                 f"{UB_BYTES}: {', '.join(self.budget.rows()[:-1])}"
             )
-
-    # ------------------------------------------------------------------ blocks
-
-    def steps(self, block: Block) -> None:
-        for op in block.ops:
-            if isinstance(op, (tile.Return, scf.YieldOp)):
-                continue
-            try:
-                self.step(op)
-            except Unprintable as e:
-                raise Unprintable(f"{e} (from {origin_text(op, self.kernel.sym_name)})") from None
-
-    def step(self, op: Operation) -> None:
-        if isinstance(op, tile.ProgramId):
-            self.program_id(op)
-        elif isinstance(op, scf.ForOp):
-            self.loop(op)
-        elif isinstance(op, tile.Store):
-            self.store(op)
-        elif isinstance(op, TILE_OPS) or self.has_tile(op):
-            self.compute(op)
-        elif not isinstance(op, SCALAR_OPS):
-            self.name_scalar(op)
-
-    def has_tile(self, op: Operation) -> bool:
-        """Whether the vector unit computes an op: numbers, and masks that come from numbers."""
-        result = op.results[0]
-        if isinstance(op, SCALAR_OPS) or self.constant(result) is not None:
-            return False
-        if isinstance(op, (tile.Broadcast, tile.Reshape, tile.Transpose)):
-            return op.input in self.locals and (is_float(result) or is_bool(result))
-        if is_float(result):
-            return True
-        if is_bool(result):
-            if isinstance(op, tile.Cast):
-                return is_float(op.input)
-            if isinstance(op, tile.Cmp):
-                return is_float(op.x)
-            return any(v in self.locals or v in self.masks for v in op.operands)
-        if isinstance(op, tile.Cast) and is_float(op.input) and not op.unsigned:
-            return self.element_type(result) in ("int16_t", "int32_t", "int64_t")
-        return isinstance(op, tile.Cast) and op.input in self.locals and is_bool(op.input)
-
-    def name_scalar(self, op: Operation) -> None:
-        """Give a scalar that is used more than once a name."""
-        result = op.results[0]
-        if self.shape(result) or len(list(result.uses)) < 2:
-            return
-        text = self.text(result)
-        if is_plain(text):
-            return
-        name = self.fresh(result.name_hint or "index")
-        self.line(f"const auto {name} = {text};")
-        self.names[result] = name
-
-    def program_id(self, op: tile.ProgramId) -> None:
-        grid = [bind(d, self.kernel.schedule) for d in self.kernel.grid]
-        text = program_text(grid, op.axis)
-        if text in ("0", "program"):
-            self.names[op.result] = text
-            return
-        name = self.fresh(op.result.name_hint or f"program{op.axis}")
-        self.line(f"const int64_t {name} = {text};")
-        self.names[op.result] = name
-
-    # ------------------------------------------------------------------ loops
-
-    def loop(self, op: scf.ForOp) -> None:
-        block = op.body.block
-        counter, *carried = block.args
-        homes: list[Local | str] = []
-        for arg, start, result in zip(carried, op.iter_args, op.results, strict=True):
-            homes.append(self.carried(arg, start, result))
-        low, high, step = (self.text(v) for v in (op.lb, op.ub, op.step))
-        name = self.fresh(counter.name_hint or "start")
-        self.sync("V_S", "MTE2_S")
-        self.line(f"for (int64_t {name} = {low}; {name} < {high}; {name} += {step}) {{")
-        self.depth += 1
-        self.enter()
-        self.arrived.append([])
-        names = dict(self.names)
-        self.names[counter] = name
-        self.mark(*EVENTS)
-        for arg, home in zip(carried, homes, strict=True):
-            if isinstance(home, Local):
-                self.locals[arg] = home
-                self.touch(home)
-        self.steps(block)
-        end = block.last_op
-        assert isinstance(end, scf.YieldOp)
-        self.carry(homes, end.operands)
-        self.free_arrived()
-        self.arrived.pop()
-        self.leave()
-        self.names = names
-        for arg, result, home in zip(carried, op.results, homes, strict=True):
-            if isinstance(home, Local):
-                self.locals[result] = home
-                self.locals[arg] = home
-            else:
-                self.names[result] = home
-        self.mark(*EVENTS)
-        self.depth -= 1
-        self.line("}")
-
-    def carried(self, arg: SSAValue, start: SSAValue, result: SSAValue) -> Local | str:
-        """Where a carried value lies: a tile, or a variable of the scalar unit."""
-        hint = result.name_hint or arg.name_hint or "carried"
-        alone = not is_float(arg) and not is_bool(arg) and not self.shape(arg)
-        if alone:
-            name = self.fresh(hint)
-            self.line(f"{self.element_type(arg)} {name} = {self.text(start)};")
-            self.names[arg] = name
-            return name
-        local = self.new(arg, hint)
-        if (c := self.constant(start)) is not None and SIZES[local.type] in (2, 4):
-            self.vector("Duplicate", local, [], number(c, local.type))
-        else:
-            self.copy(local, self.tile_of(start))
-        return local
-
-    def carry(self, homes: Sequence[Local | str], values: Sequence[SSAValue]) -> None:
-        """What the next round begins with; tiles that change places go by way of others."""
-        tiles = {h for h in homes if isinstance(h, Local)}
-        late: list[tuple[Local, Local]] = []
-        for home, value in zip(homes, values, strict=True):
-            if isinstance(home, str):
-                self.line(f"{home} = {self.text(value)};")
-                continue
-            source = self.tile_of(value)
-            if source is home:
-                continue
-            if source in tiles:
-                kept = self.scratch("kept", source.type, source.shape)
-                self.copy(kept, source)
-                source = kept
-            late.append((home, source))
-        for home, source in late:
-            self.copy(home, source)
 
     # ------------------------------------------------------------------ text
 
@@ -271,8 +128,21 @@ class KernelPrinter(Vectors):
             lines += cube_tiling(f"t.{name}", type, m, n, k)
         return "\n".join([*lines, "  return t;", "}"])
 
+    def phases(self) -> tuple[list[str], list[str]]:
+        """What is done for each program, and the lines of the second: what it computes."""
+        lines = self.needed(self.lines)
+        calls = [n.strip() for n in lines]
+        first = next((i for i, n in enumerate(calls) if not n.startswith("const ")), 0)
+        phases = ["Compute"]
+        if calls and calls[-1] == "CopyOut(program);":
+            phases.append(lines.pop().strip().split("(")[0])
+        if calls and calls[first] == "CopyIn(program);":
+            phases.insert(0, lines.pop(first).strip().split("(")[0])
+        return phases, self.without_unused(lines)
+
     def kernel_class(self) -> str:
         kernel, cls = self.kernel, self.class_name
+        phases, body = self.phases()
         args = kernel.body.block.args
         parameters = [f"GM_ADDR {self.buffers[a]}" for a in args]
         parameters += [f"const {cls}Tiling* given", "TPipe* pipe"]
@@ -298,15 +168,17 @@ class KernelPrinter(Vectors):
         lines.append(
             "    for (int64_t i = GetBlockIdx(); i < tiling->programs; i += tiling->blocks) {"
         )
-        lines += ["      Program(i);", "    }", "  }", ""]
+        lines += [f"      {phase}(i);" for phase in phases]
+        lines += ["    }", "  }", ""]
         lines += [f"  {matmul_type(*key[:2])} {m};" for key, m in self.matmuls.items()]
-        lines += ["", " private:", "  __aicore__ inline void Program(int64_t program) {"]
-        for s in kernel.sizes:
-            lines.append(f"    const int64_t {cpp_name(s)} = tiling->{cpp_name(s)};")
+        lines += ["", " private:"]
+        for method in self.methods:
+            lines += [method, ""]
+        lines += ["  __aicore__ inline void Compute(int64_t program) {"]
         lines += self.pool_tiles()
-        if "S_V" in self.marked:
+        if "S_V" in self.marked and self.scalar_tiles:
             lines.append("    Sync<HardEvent::S_V>();  // the program before this one is done")
-        lines += [*self.lines, "  }", ""]
+        lines += [*body, "  }", ""]
         for a in args:
             lines.append(f"  GlobalTensor<{self.memory_type(a)}> {self.buffers[a]}Gm;")
         ins = {self.queue_names[op] for op in self.queue_names if isinstance(op, tile.Load)}

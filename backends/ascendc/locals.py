@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,11 @@ class Overflow(Exception):
     """A kernel's tiles don't fit into the unified buffer."""
 
 
+def row_dim(shape: Sequence[int]) -> int:
+    """The dim whose elements lie one after the other: the last that isn't one."""
+    return max((i for i, d in enumerate(shape) if d != 1), default=0)
+
+
 def up(value: int, step: int) -> int:
     return -(-value // step) * step
 
@@ -31,7 +37,8 @@ class Local:
     """A tile in the unified buffer: rows of the last dim, each filled up to whole blocks.
 
     All tiles of a kernel are filled up to as many elements (`grain`), so that an op on two of them
-    takes all of their rows in one instruction. `queue` names the queue that holds it.
+    takes all of their rows in one instruction. Trailing dims of one are as if they weren't there:
+    a number for each row lies one after the other. `queue` names the queue that holds the tile.
     """
 
     name: str
@@ -45,16 +52,28 @@ class Local:
     homes: list[Local] = field(default_factory=list)
 
     @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape up to the last dim that isn't one."""
+        return self.shape[: row_dim(self.shape) + 1]
+
+    @property
     def pitch(self) -> int:
         """Elements from a row to the next."""
-        return up(self.shape[-1] if self.shape else 1, self.grain)
+        return up(self.dims[-1] if self.dims else 1, self.grain)
 
     @property
     def rows(self) -> int:
-        count = 1
-        for d in self.shape[:-1]:
-            count *= d
-        return count
+        return math.prod(self.dims[:-1])
+
+    @property
+    def block(self) -> int:
+        """Elements of a block."""
+        return BLOCK // SIZES[self.type]
+
+    @property
+    def repeat(self) -> int:
+        """Elements that one step of the vector unit takes."""
+        return REPEAT // SIZES[self.type]
 
     @property
     def count(self) -> int:
@@ -70,10 +89,11 @@ class Local:
     def position(self, at: Sequence[str]) -> str:
         """The element at an index for each dim, as an expression."""
         terms: list[str] = []
-        step = self.pitch
-        if self.shape and at[-1] != "0" and self.shape[-1] != 1:
+        dims, step = self.dims, self.pitch
+        at = at[: len(dims)]
+        if dims and at[-1] != "0" and dims[-1] != 1:
             terms.append(at[-1])
-        for d, i in zip(reversed(self.shape[:-1]), reversed(at[:-1]), strict=True):
+        for d, i in zip(reversed(dims[:-1]), reversed(at[:-1]), strict=True):
             if d != 1 and i != "0":
                 terms.append(f"{bracketed(i)} * {step}")
             step *= d

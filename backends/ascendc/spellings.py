@@ -101,4 +101,4 @@ REDUCTIONS: Mapping[str, tuple[str, str]] = {
     "and": ("ReduceMin", "Min"),
     "mul": ("", "Mul"),
 }
-"""Reductions: of a row, and of two rows."""
+"""Reductions: of a row, and of two rows; with Whole before, of a repeat."""

@@ -1,27 +1,24 @@
-"""Ops on tiles: dispatch, reductions, and products."""
+"""Ops on tiles: dispatch, places of extremes, and products."""
 
 from __future__ import annotations
 
-import math
-
 from xdsl.ir import Operation
 
-from aicc.backends.ascendc.elements import COMPOSED, Elements
+from aicc.backends.ascendc.elements import COMPOSED
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.rows import Rows
 from aicc.backends.ascendc.spellings import (
     ADVANCED,
     BINARY,
-    REDUCTIONS,
     ROUNDING,
-    SIZES,
     UNARY,
 )
 from aicc.backends.c_text import Unprintable
 from aicc.ir import tile
 
 
-class Vectors(Elements):
+class Vectors(Rows):
     """Writes ops whose results are tiles."""
 
     # ------------------------------------------------------------------ dispatch
@@ -66,79 +63,7 @@ class Vectors(Elements):
         else:
             raise Unprintable(f"{name} on the vector unit")
 
-    # ------------------------------------------------------------------ reductions
-
-    def reduce(self, op: tile.Reduce) -> None:
-        if self.count(op.input, op.dim) == "0":
-            return self.nothing_to_reduce(op)
-        if not is_float(op.input) and not is_bool(op.input):
-            return self.reduce_integers(op)
-        x = self.tile_of(op.input)
-        shape = self.shape(op.input)
-        whole, pair = REDUCTIONS[op.kind]
-        length = self.count(op.input, op.dim)
-        if op.dim == len(shape) - 1:
-            if not whole:
-                return self.reduce_integers(op)
-            out = self.result(op.result, apart=True)
-            work = self.scratch("work", x.type, (x.pitch,))
-            rows = [self.count(op.input, d) for d in range(len(shape) - 1)]
-            with self.loops(rows) as at:
-                to = f"{out.name}[{out.position([*at, '0'])}]"
-                row = f"{x.name}[{x.position([*at, '0'])}]"
-                self.vector_line(f"{whole}({to}, {row}, {work.name}, {length});", out, [x, work])
-            return
-        out = self.result(op.result, apart=True)
-        outer = [self.count(op.input, d) for d in range(op.dim)]
-        inner = [self.count(op.input, d) for d in range(op.dim + 1, len(shape) - 1)]
-        with self.loops([*outer, *inner]) as at:
-            before, after = at[: len(outer)], at[len(outer) :]
-            to = f"{out.name}[{out.position([*before, '0', *after, '0'])}]"
-            first = f"{x.name}[{x.position([*before, '0', *after, '0'])}]"
-            self.vector_line(f"DataCopy({to}, {first}, {out.pitch});", out, [x])
-            self.line(f"for (int32_t r = 1; r < {length}; ++r) {{")
-            self.depth += 1
-            row = f"{x.name}[{x.position([*before, 'r', *after, '0'])}]"
-            self.vector_line(f"{pair}({to}, {to}, {row}, {out.pitch});", out, [x, out])
-            self.depth -= 1
-            self.line("}")
-
-    def nothing_to_reduce(self, op: tile.Reduce) -> None:
-        """What a reduction of no elements is."""
-        kind = self.element_type(op.result)
-        low, high = -math.inf, math.inf
-        if not is_float(op.result) and not is_bool(op.result):
-            bits = 8 * SIZES[kind] - 1
-            low, high = -(2**bits), 2**bits - 1
-        start = {"add": 0, "or": 0, "mul": 1, "and": 1, "max": low, "min": high}[op.kind]
-        self.locals[op.result] = self.filled(op.result, op.kind, start)
-
-    def kept_counts(self, op: tile.Reduce | tile.ArgReduce) -> list[str]:
-        """How many results there are along each dim."""
-        dims = range(len(self.shape(op.input)))
-        return ["1" if d == op.dim else self.count(op.input, d) for d in dims]
-
-    def reduce_integers(self, op: tile.Reduce) -> None:
-        """Element by element on the scalar unit: integers, and products along a row."""
-        kind = self.element_type(op.result)
-        local = self.new(op.result, op.result.name_hint or op.kind, kind)
-        counts = self.kept_counts(op)
-        length = self.count(op.input, op.dim)
-        with self.elements(counts, [op.input], local) as at:
-            place = [*at]
-            place[op.dim] = "0"
-            self.line(f"{kind} total = {self.text(op.input, place)};")
-            self.line(f"for (int32_t r = 1; r < {length}; ++r) {{")
-            place[op.dim] = "r"
-            x = self.text(op.input, place)
-            step = {"add": f"total + {x}", "mul": f"total * {x}"}.get(op.kind)
-            if step is None:
-                helper = {"max": "Larger", "min": "Smaller"}[op.kind]
-                step = f"{helper}<{kind}>(total, {x})"
-            self.line(f"  total = static_cast<{kind}>({step});")
-            self.line("}")
-            self.line(f"{local.name}.SetValue({local.position(at)}, total);")
-        self.locals[op.result] = local
+    # ------------------------------------------------------------------ extremes
 
     def arg_reduce(self, op: tile.ArgReduce) -> None:
         """The extreme and its place, on the scalar unit; NaN is the extreme where there is one."""
@@ -184,6 +109,8 @@ class Vectors(Elements):
                 source, across = v.owner.input, True
             sides.append((self.tile_of(source), across))
         (a, a_across), (b, b_across) = sides
+        if 1 in self.shape(op.result):
+            raise Unprintable("a product of one row or column")
         sums = "int32_t" if a.type == "int8_t" else "float"
         product = self.scratch("product", sums, self.shape(op.result))
         depth = b.pitch if b_across else a.rows if a_across else a.pitch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +22,11 @@ from aicc.ir.tile.types import bind, tile_element
 EVENTS = ("V_S", "MTE2_S", "S_V", "V_MTE3", "MTE2_MTE3", "S_MTE3")
 """What kernels wait for by flags of their own: pipes, the one that others wait for first."""
 
+NAME = re.compile(r"[A-Za-z_]\w*")
+
+SCALAR_EVENTS = tuple(e for e in EVENTS if "S" in e.split("_"))
+"""Those of the scalar unit."""
+
 OWN_NAMES = {
     *(
         "pipe",
@@ -29,13 +36,17 @@ OWN_NAMES = {
         "half",
         "total",
         "best",
+        "given",
+        "op",
+        "c",
+        "first",
         "found",
         "x",
         "r",
         "same",
         "Sync",
     ),
-    *("Quotient", "Rest", "Larger", "Smaller", "Process", "Init", "CopyOut"),
+    *("Quotient", "Rest", "Larger", "Smaller", "Process", "Init", "Compute"),
     *(f"i{n}" for n in range(4)),
 }
 
@@ -60,13 +71,63 @@ class Writer(Indices):
         self.outer_counts: list[dict[tuple, str]] = []
         self.dirty: set[str] = set()
         self.marked: set[str] = set()
+        self.scalar_tiles = False
         self.grain = 8
         self.touched = self.touch
+        self.definitions: dict[str, str] = {}
+        self.parameters: dict[str, str] = {"program": "int64_t"}
+        self.methods: list[str] = []
+        self.around: tuple[list[str], int] | None = None
+        for name in map(cpp_name, kernel.sizes):
+            self.define(name, "int64_t", f"tiling->{name}")
 
     # ------------------------------------------------------------------ lines and names
 
     def line(self, text: str) -> None:
         self.lines.append(INDENT * self.depth + text if text else "")
+
+    def define(self, name: str, type: str, text: str) -> None:
+        """A constant of the scalar unit. Methods that use it say it again."""
+        line = f"const {type} {name} = {text};"
+        self.definitions[name] = line
+        lines, depth = self.around or (self.lines, self.depth)
+        lines.append(INDENT * depth + line)
+
+    @contextmanager
+    def method(self, name: str) -> Iterator[None]:
+        """What is written goes to a method of its own, which is called from here."""
+        kept = self.lines, self.depth
+        self.around, (self.lines, self.depth) = kept, ([], 2)
+        yield
+        written = self.lines
+        self.around, (self.lines, self.depth) = None, kept
+        if not written:
+            return
+        parameters, constants = self.used_in(written)
+        given = ", ".join(f"{self.parameters[p]} {p}" for p in parameters)
+        lines = [f"  __aicore__ inline void {name}({given}) {{"]
+        lines += [INDENT * 2 + self.definitions[c] for c in constants]
+        self.methods.append("\n".join([*lines, *written, "  }"]))
+        self.line(f"{name}({', '.join(parameters)});")
+
+    def used_in(self, lines: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The parameters and constants that lines need."""
+        needed, pending = set[str](), list(lines)
+        while pending:
+            for name in NAME.findall(pending.pop()):
+                if name not in needed and (name in self.definitions or name in self.parameters):
+                    needed.add(name)
+                    pending.append(self.definitions.get(name, ""))
+        return [p for p in self.parameters if p in needed], [
+            d for d in self.definitions if d in needed
+        ]
+
+    def without_unused(self, lines: list[str]) -> list[str]:
+        """Lines but for those of constants that no other needs."""
+        counts = Counter(name for line in lines for name in NAME.findall(line))
+        own = {line: name for name, line in self.definitions.items()}
+        kept = [n for n in lines if counts[own.get(n.strip(), "")] != 1]
+        return kept if len(kept) == len(lines) else self.without_unused(kept)
 
     def fresh(self, hint: str | None) -> str:
         short = (
@@ -158,9 +219,16 @@ class Writer(Indices):
         text = f"DataCopy({out.name}{view}, {source.name}{view}, {count});"
         self.vector_line(text, out, [source])
 
+    def needed(self, lines: list[str]) -> list[str]:
+        """Lines but for what nothing needs: constants, and flags for a unit that has no tiles."""
+        flags = () if self.scalar_tiles else SCALAR_EVENTS
+        idle = {f"Sync<HardEvent::{event}>();" for event in flags}
+        return self.without_unused([n for n in lines if n.strip() not in idle])
+
     def scalar_access(self, sources: Sequence[Local], out: Local | None) -> None:
         """Before the scalar unit reads tiles, and writes one."""
         if sources or out is not None:
+            self.scalar_tiles = True
             self.mark("V_S")  # what was done for the program before this one counts, too
             self.sync("V_S", "MTE2_S")
         for local in sources:
@@ -170,6 +238,7 @@ class Writer(Indices):
 
     def scalar_write(self, out: Local) -> None:
         self.touch(out)
+        self.scalar_tiles = True
         self.mark("S_V", "S_MTE3")
 
     # ------------------------------------------------------------------ loops
@@ -192,7 +261,7 @@ class Writer(Indices):
             name = self.fresh(f"{axis.result.name_hint or 'axis'}_count")
             rest = dim_text(end) if start == "0" else f"{dim_text(end)} - {bracketed(start)}"
             text = f"static_cast<int32_t>(Smaller<int64_t>({block}, {rest}))"
-            self.line(f"const int32_t {name} = {text};")
+            self.define(name, "int32_t", text)
             self.counts[key] = name
         return self.counts[key]
 

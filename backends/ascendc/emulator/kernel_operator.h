@@ -2,6 +2,7 @@
 #pragma once
 
 #include "math.h"
+#include "repeats.h"
 
 using namespace AscendC;
 

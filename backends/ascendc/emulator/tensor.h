@@ -50,6 +50,7 @@ class LocalTensor {
   }
   T GetValue(uint32_t index) const {
     element(index);
+    given("GetValue");
     emulator::reads(PIPE_S, first + int64_t(index) * sizeof(T), sizeof(T), name());
     if (!known(index))
       emulator::fail("GetValue: buffer ", name(), ": element ", index,
@@ -82,6 +83,7 @@ class LocalTensor {
     if (first % ONE_BLK_SIZE)
       emulator::fail(call, ": buffer ", name(), " at byte ", first, " isn't aligned to 32");
     inside(count * int64_t(sizeof(T)), call);
+    if (!write) given(call);
     if (write)
       emulator::writes(pipe, first, count * sizeof(T), name());
     else
@@ -98,6 +100,12 @@ class LocalTensor {
       emulator::fail(call, ": queue ", name(), ": a tensor is used after FreeTensor");
     if (now == state::QUEUED)
       emulator::fail(call, ": queue ", name(), ": a tensor is used between EnQue and DeQue");
+  }
+
+  // What a queue of inputs holds may be read once DeQue has given it.
+  void given(const char* call) const {
+    if (home && home->queued && home->position == TPosition::VECIN && home->now == emulator::state::TAKEN)
+      emulator::fail(call, ": queue ", name(), ": a tensor is read that DeQue didn't give");
   }
 
  private:

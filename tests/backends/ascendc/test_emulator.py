@@ -22,7 +22,7 @@ MUTATIONS = {
     "a DeQue is dropped": (
         r"LocalTensor<float> (\w+) = (in\w+)\.DeQue<float>\(\);",
         r"LocalTensor<float> \1 = \2.AllocTensor<float>();",
-        r"ReduceMax: buffer in\w+: element 0 is read, which nothing was written to",
+        r"Copy: queue in\w+: a tensor is read that DeQue didn't give",
     ),
     "an EnQue is dropped": (r"in\w+\.EnQue\(\w+\);", "", r"queue in\w+: DeQue while it is empty"),
     "a FreeTensor is dropped": (
@@ -57,22 +57,27 @@ MUTATIONS = {
         r"the unified buffer has 196608 bytes, 196640 are asked for: .*pool",
     ),
     "an address isn't aligned": (
-        r"ReduceMax\((\w+\[.*?\]), (\w+)\[.*?\],",
-        r"ReduceMax(\1, \2[1],",
-        r"ReduceMax: buffer \w+ at byte \d+ isn't aligned to 32",
+        r"WholeReduceMax\((\w+), (\w+),",
+        r"WholeReduceMax(\1, \2[1],",
+        r"WholeReduceMax: buffer \w+ at byte \d+ isn't aligned to 32",
     ),
-    "the scalar unit doesn't wait for the vector unit": (
-        r"Sync<HardEvent::V_S>\(\);",
-        "",
-        r"buffer pool: pipe S reads what pipe V wrote without waiting",
+    "a step goes to blocks past a tile": (
+        r"Brcb\((\w+), (\w+), 1, \{1, 8\}\);",
+        r"Brcb(\1, \2, 99, {1, 8});",
+        r"Brcb: buffer pool has \d+ bytes from there",
+    ),
+    "a mask is longer than a repeat": (
+        r"Copy\((\w+), input, 64,",
+        r"Copy(\1, input, 65,",
+        r"Copy: a mask of 65 elements isn't between 1 and 64",
     ),
     "a flag is set that nothing waits for": (
-        r"(Sync<HardEvent::V_S>\(\);)",
+        r"(Exp\(.*?\);)",
         r"\1 SetFlag<HardEvent::V_S>(0);",
         r"a flag is set at the end of the kernel",
     ),
     "a flag is waited for that nothing sets": (
-        r"(Sync<HardEvent::V_S>\(\);)",
+        r"(Exp\(.*?\);)",
         r"\1 WaitFlag<HardEvent::V_S>(0);",
         r"WaitFlag without a SetFlag",
     ),
@@ -94,10 +99,16 @@ def test_unchanged_kernels_pass():
 
 def test_pad_lanes_are_not_read():
     """A reduction that runs over the end of a row meets what no copy wrote."""
-    source = mutated("softmax", r"(Reduce\w+\(.*?, \w+), 126\)", r"\1, 128)")
-    message = r"ReduceMax: buffer in\w+: element 126 is read, which nothing was written to"
+    source = mutated("softmax", r"126 - c\), i0_count", "128 - c), i0_count")
+    message = r"WholeReduceMax: buffer pool: element 62 is read, which nothing was written to"
     with pytest.raises(EmulationError, match=message):
         run("softmax", source)
+
+
+def test_the_scalar_unit_waits_for_the_vector_unit():
+    source = mutated("argmax", r"Sync<HardEvent::MTE2_S>\(\);", "")
+    with pytest.raises(EmulationError, match=r"pipe S reads what pipe MTE2 wrote without waiting"):
+        run("argmax", source)
 
 
 def test_comparisons_need_whole_repeats():

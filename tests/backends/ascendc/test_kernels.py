@@ -106,7 +106,7 @@ def test_queues_are_double_buffered():
 # ---------------------------------------------------------------------- what is printed
 
 OWN = {
-    *("Init", "Process", "Program", "Sync", "Quotient", "Rest", "Larger", "Smaller"),
+    *("Init", "Process", "CopyIn", "Compute", "CopyOut", "Sync", "Quotient", "Rest", "Larger", "Smaller"),
     *("ShiftedLeft", "ShiftedRight", "floordiv", "mod", "static_cast", "for", "if", "while"),
     *("sizeof", "return", "AICC_LAUNCH", "defined", "model_arena", "model_run", "bytes", "__mix__"),
     *("switch", "memcpy", "PipeBarrier", "launch"),
