@@ -40,7 +40,7 @@ class AscendBackend(Evaluated):
 
     name = "ascendc"
     description = TargetDescription("ascendc", keeps, fits)
-    to_tiles = TO_TILES.replace("lower-to-tile", f"lower-to-tile{{longest={LONGEST}}}")
+    to_tiles = TO_TILES.replace("lower-to-tile", f"pad-images,lower-to-tile{{longest={LONGEST}}}")
     lowering = f"{to_tiles},fit-tiles,dce,plan-memory"
 
     def __init__(self, evaluator: Evaluator):

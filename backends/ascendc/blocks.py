@@ -8,10 +8,9 @@ from typing import Any
 from xdsl.dialects import scf
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.ascendc.elements import number
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import Local
-from aicc.backends.ascendc.spellings import SIZES
+from aicc.backends.ascendc.spellings import SIZES, number
 from aicc.backends.ascendc.vectors import Vectors
 from aicc.backends.ascendc.writer import EVENTS
 from aicc.backends.c_text import Unprintable, is_plain, program_text
@@ -70,7 +69,7 @@ class Blocks(Vectors):
 
     def comes_first(self, op: tile.Load) -> bool:
         """Whether a load's copies can be before all else in its block."""
-        if self.rows_of(op) is None or not self.is_known(*op.subscripts, op.mask):
+        if self.strips_of(op) is None or not self.is_known(*op.subscripts, op.mask):
             return False
         before = op.prev_op
         while before is not None:
@@ -167,13 +166,14 @@ class Blocks(Vectors):
         names = dict(self.names)
         self.names[counter] = name
         self.mark(*EVENTS)
-        for arg, home in zip(carried, homes, strict=True):
-            if isinstance(home, Local):
-                self.locals[arg] = home
-                self.touch(home)
-        self.steps(block, where)
         end = block.last_op
         assert isinstance(end, scf.YieldOp)
+        for arg, home, value in zip(carried, homes, end.operands, strict=True):
+            if isinstance(home, Local):
+                self.locals[arg] = home
+                self.homes[value] = arg, home
+                self.touch(home)
+        self.steps(block, where)
         self.carry(homes, end.operands)
         self.leave_block(where)
         self.arrived.pop()

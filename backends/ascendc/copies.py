@@ -1,4 +1,4 @@
-"""Copies between device memory and the unified buffer."""
+"""Copies between device memory and the unified buffer: strips, and stores of tiles."""
 
 from __future__ import annotations
 
@@ -8,39 +8,33 @@ from collections.abc import Sequence
 from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.indices import integer_type, is_bool, is_float
-from aicc.backends.ascendc.locals import BLOCK, Local, row_dim
-from aicc.backends.ascendc.spellings import SIZES, memory_type
-from aicc.backends.ascendc.writer import Writer
+from aicc.backends.ascendc.locals import BLOCK, Local
+from aicc.backends.ascendc.spellings import SIZES
+from aicc.backends.ascendc.strips import StripPlans, Strips, joined
 from aicc.backends.c_text import bracketed, dim_text
 from aicc.ir import tile
-from aicc.ir.tile.types import tile_element
+from aicc.ir.symbols import Dim
+from aicc.ir.tile.types import bind, tile_element
 
 MOST_ROWS = 4095
 """Rows that one copy takes."""
 
 
-class Copies(Writer, ABC):
+class Copies(StripPlans, ABC):
     """Writes loads and stores. Queues hold the tiles of each, two at a time."""
 
     def __init__(self, kernel: tile.Kernel):
         super().__init__(kernel)
         self.queues: dict[str, Local] = {}
+        self.homes: dict[SSAValue, tuple[SSAValue, Local]] = {}
         self.queue_names: dict[tile.Access, str] = {}
         self.masks: dict[SSAValue, Local] = {}
         self.matmuls: dict[tuple, str] = {}
         self.buffers: dict[SSAValue, str] = {}
-        self.copied: dict[tile.Load, Local] = {}
-        self.arrived: list[list[Local]] = [[]]
         self.leaving: list[list[tuple[tile.Store, Local]]] = [[]]
 
     def gm(self, buffer: SSAValue) -> str:
         return f"{self.buffers[buffer]}Gm"
-
-    @staticmethod
-    def stored_type(op: tile.Access) -> str:
-        """The element type in device memory."""
-        assert isinstance(op.buffer.type, tile.BufferType)
-        return memory_type(op.buffer.type.dtype)
 
     # ------------------------------------------------------------------ results
 
@@ -50,7 +44,9 @@ class Copies(Writer, ABC):
         `apart` says that it may not lie where an operand ends.
         """
         store = self.only_store(value)
-        if store is not None:
+        if (home := self.home_of(value, apart)) is not None:
+            local = home
+        elif store is not None:
             local = self.outgoing(store, self.shape(value))
         else:
             if not apart:
@@ -60,6 +56,22 @@ class Copies(Writer, ABC):
                 self.clock += 1
         self.locals[value] = local
         return local
+
+    def home_of(self, value: SSAValue, apart: bool) -> Local | None:
+        """The tile that a loop carries, if all that is left is to carry the value on in it."""
+        owner = value.owner
+        if value not in self.homes or not isinstance(owner, Operation) or len(list(value.uses)) > 1:
+            return None
+        arg, home = self.homes[value]
+        for use in arg.uses:
+            later: Operation | None = use.operation
+            while later is not None and later.parent is not owner.parent:
+                later = later.parent_op()
+            if later is None or (
+                not later.is_before_in_block(owner) and (apart or later is not owner)
+            ):
+                return None
+        return home if home.type == self.element_type(value) else None
 
     def only_store(self, value: SSAValue) -> tile.Store | None:
         uses = list(value.uses)
@@ -87,156 +99,75 @@ class Copies(Writer, ABC):
             self.queue_names[op] = self.fresh(f"{kind}{base}")
         return self.queue_names[op]
 
-    # ------------------------------------------------------------------ rows
+    # ------------------------------------------------------------------ strips
 
-    def rows_of(self, op: tile.Access) -> list[str] | None:
-        """How many elements of each dim are copied, row by row; None where rows aren't contiguous.
+    def strip_copies(self, op: tile.Access, local: Local, strips: Strips, start: str = "0") -> None:
+        """Copies of strips, as many at a time as lie evenly in device memory.
 
-        Then masks say no more than where axes end.
+        They begin at an index of the last dim.
         """
-        shape = self.access_shape(op)
-        if not shape:
-            shape = (1,)
-        if not op.only_ends():
-            return None
-        last = row_dim(shape)
-        if shape[last] != 1 and self.address_step(op, last) != 1:
-            return None
-        if any(not isinstance(c.owner.operands[0].owner, tile.Axis) for c in op.conditions()):  # type: ignore[union-attr]
-            return None
-        return self.access_counts(op, shape)
-
-    def access_counts(self, op: tile.Access, shape: Sequence[int]) -> list[str]:
-        """How many elements of each dim an access goes to, by the ends that its mask says."""
-        axes: dict[int, tile.Axis] = {}
-        for c in op.conditions():
-            if isinstance(c.owner, tile.InBounds) and isinstance(c.owner.axis.owner, tile.Axis):
-                axes[c.owner.axis.owner.dim] = c.owner.axis.owner
-        return [self.axis_count(axes[d]) if d in axes else str(n) for d, n in enumerate(shape)]
-
-    def access_shape(self, op: tile.Access) -> tuple[int, ...]:
-        """The shape that an access goes over."""
-        value = op.result if isinstance(op, tile.Load) else op.value  # type: ignore[attr-defined]
-        shapes = [self.shape(v) for v in (*op.subscripts, value)]
-        rank = max(map(len, shapes))
-        return tuple(max(s[i] for s in shapes if s) for i in range(rank))
-
-    def row_copies(self, op: tile.Access, local: Local, counts: Sequence[str], load: bool) -> None:
-        """Copies of whole rows, as many at a time as lie evenly in device memory."""
-        if "0" in counts:
+        *rows, n = strips.counts
+        if "0" in strips.counts:
             return
-        size = SIZES[local.type]
-        last, rest = row_dim(local.shape), ["0"] * (len(counts) - 1 - row_dim(local.shape))
-        n = counts[last]
-        step = self.address_step(op, last - 1) if last >= 1 else None
-        known = n.isdigit()
-        even = step is not None and last >= 1 and counts[last - 1] != "1"
-        if even and isinstance(step, int):
-            even = step >= int(n) if known else step >= self.access_shape(op)[last]
-        if even and self.access_shape(op)[last - 1] > MOST_ROWS:
-            even = False
-        outer = list(counts[: last - 1] if even else counts[:last])
-        length = str(int(n) * size) if known else f"{bracketed(n)} * {size}"
-        line = -(-int(n) * size // BLOCK) if known else f"({bracketed(n)} * {size} + 31) / 32"
-        whole = local.pitch * size // BLOCK
-        gap = str(whole - line) if isinstance(line, int) else f"{whole} - {line}"
-        with self.loops(outer) as at:
-            place = [*at, *(["0", "0"] if even else ["0"]), *rest]
-            there = local.position(place)
-            tile_text = local.name if there == "0" else f"{local.name}[{there}]"
-            address = self.address(op, place)
-            memory = f"{self.gm(op.buffer)}[{address}]"
-            rows, far, near = "1", "0", "0"
+        size, rank = SIZES[local.type], len(self.access_shape(op))
+        step = self.address_step(op, strips.order[-2]) if rows and rows[-1] != "1" else None
+        if isinstance(step, int) and step < self.longest(op, strips):
+            step = None
+        even = step is not None and strips.shape[-2] <= MOST_ROWS and not strips.guards
+        length = (
+            str(int(n) * size) if n.isdigit() else f"static_cast<uint32_t>({bracketed(n)} * {size})"
+        )
+        with self.loops(rows[:-1] if even else rows) as at:
+            far, near, count = "0", "0", "1"
             if even:
                 assert step is not None
-                rows, near = counts[last - 1], gap
-                stride = dim_text(step)
-                far = f"({bracketed(stride)} - {bracketed(n)}) * {size}"
-                if stride == n:
-                    far = "0"
-                elif known and isinstance(step, int):
-                    far = str((step - int(n)) * size)
-
-            def narrow(text: str, kind: str) -> str:
-                return text if text.isdigit() else f"static_cast<{kind}>({text})"
-
-            rows = narrow(rows, "uint16_t")
-            length_text, far, near = (narrow(t, "uint32_t") for t in (length, far, near))
+                far, near = self.gaps(local, n, step, size)
+                count = rows[-1] if rows[-1].isdigit() else f"static_cast<uint16_t>({rows[-1]})"
+            place = joined([*at, *(["0"] if even else []), start], strips.order, rank)
+            there = local.position([*at, *(["0"] if even else []), "0"])
+            near_text = local.name if there == "0" else f"{local.name}[{there}]"
+            memory = f"{self.gm(op.buffer)}[{self.address(op, place)}]"
             self.clock += 1
-            if load:
-                extra = f"{{{rows}, {length_text}, {far}, {near}, 0}}"
-                pad = f"DataCopyPadExtParams<{local.type}>{{false, 0, 0, 0}}"
-                self.line(f"DataCopyPad({tile_text}, {memory}, {extra}, {pad});")
-            else:
-                extra = f"{{{rows}, {length_text}, {near}, {far}, 0}}"
-                self.line(f"DataCopyPad({memory}, {tile_text}, {extra});")
+            with self.when(*(self.text(c, self.fitted(c, place)) for c in strips.guards)):
+                if isinstance(op, tile.Load):
+                    pad = f"DataCopyPadExtParams<{local.type}>{{false, 0, 0, 0}}"
+                    extra = f"{{{count}, {length}, {far}, {near}, 0}}"
+                    self.line(f"DataCopyPad({near_text}, {memory}, {extra}, {pad});")
+                else:
+                    extra = f"{{{count}, {length}, {near}, {far}, 0}}"
+                    self.line(f"DataCopyPad({memory}, {near_text}, {extra});")
 
-    # ------------------------------------------------------------------ loads
+    def longest(self, op: tile.Access, strips: Strips) -> int:
+        """The most elements that a strip has."""
+        if strips.counts[-1].isdigit():
+            return int(strips.counts[-1])
+        limits = [strips.shape[-1]]
+        for c in op.conditions():
+            axis = c.owner.operands[0].owner if isinstance(c.owner, tile.InBounds) else None
+            if isinstance(axis, tile.Axis) and axis.dim == strips.order[-1] and strips.step == 1:
+                bound = bind(axis.bound[0], self.kernel.schedule)
+                limits += [bound] if isinstance(bound, int) else []
+        return min(limits)
 
-    def load(self, op: tile.Load) -> None:
-        if self.rows_of(op) is None:
-            return self.load_elements(op)
-        local = self.copied.get(op) or self.copy_in(op)
-        self.line(f"LocalTensor<{local.type}> {local.name} = {local.queue}.DeQue<{local.type}>();")
-        self.mark("MTE2_S", "MTE2_MTE3")
-        self.arrived[-1].append(local)
-        self.loaded(op, local)
-
-    def copy_in(self, op: tile.Load) -> Local:
-        """Copy what a load reads to its queue. Gives the tile that is going to arrive."""
-        counts = self.rows_of(op)
-        assert counts is not None
-        stored, name, shape = self.stored_type(op), self.queue_name(op), self.shape(op.result)
-        hint = op.result.name_hint or self.buffers[op.buffer]
-        local = Local(self.fresh(hint), stored, shape, self.grain, name)
-        self.scalar_access(self.locals_below(*op.subscripts, op.mask), None)
-        self.queues.setdefault(name, local)
-        filled = Local(self.fresh(f"{hint}_in"), stored, shape, self.grain, name)
-        self.line(f"LocalTensor<{stored}> {filled.name} = {name}.AllocTensor<{stored}>();")
-        self.row_copies(op, filled, counts, True)
-        self.line(f"{name}.EnQue({filled.name});")
-        return local
-
-    def loaded(self, op: tile.Load, local: Local) -> None:
-        """What a loaded tile is to the ops that follow: masks are made numbers."""
-        if not is_bool(op.result):
-            self.locals[op.result] = local
-            return
-        flags = self.scratch(f"{local.name}_flags", "half", local.shape)
-        self.vector("Cast", flags, [local], "RoundMode::CAST_NONE")
-        self.locals[op.result] = flags
-
-    def load_elements(self, op: tile.Load) -> None:
-        """Element by element through the scalar unit: places that no copy takes in one go."""
-        stored = self.stored_type(op)
-        shape = self.shape(op.result)
-        local = self.scratch(op.result.name_hint or self.buffers[op.buffer], stored, shape)
-        counts = self.access_counts(op, shape)
-        conditions = [c for c in op.conditions() if not isinstance(c.owner, tile.InBounds)]
-        with self.elements(counts, [*op.subscripts, *conditions], local) as at:
-            value = f"{self.gm(op.buffer)}.GetValue({self.address(op, at)})"
-            tests = [self.text(c, self.fitted(c, at)) for c in conditions]
-            if tests:
-                other = op.other if op.other is not None else 0
-                fill = (
-                    f"static_cast<{stored}>({float(other) if is_float(op.result) else int(other)})"
-                )
-                value = f"{' && '.join(tests)} ? {value} : {fill}"
-            self.line(f"{local.name}.SetValue({local.position(at)}, {value});")
-        self.loaded(op, local)
-
-    def free_arrived(self) -> None:
-        """Give back the tiles of this block's loads."""
-        for local in self.arrived[-1]:
-            self.line(f"{local.queue}.FreeTensor({local.name});")
+    @staticmethod
+    def gaps(local: Local, n: str, step: Dim, size: int) -> tuple[str, str]:
+        """From a strip of `n` to the next: bytes in device memory, and blocks in the tile."""
+        whole, stride = local.pitch * size // BLOCK, dim_text(step)
+        if n.isdigit():
+            near = str(whole - -(-int(n) * size // BLOCK))
+        else:
+            near = f"static_cast<uint32_t>({whole} - ({bracketed(n)} * {size} + 31) / 32)"
+        if n.isdigit() and isinstance(step, int):
+            return str((step - int(n)) * size), near
+        far = f"static_cast<uint32_t>(({bracketed(stride)} - {bracketed(n)}) * {size})"
+        return "0" if stride == n else far, near
 
     # ------------------------------------------------------------------ stores
 
     def store(self, op: tile.Store) -> None:
-        shape = self.access_shape(op) or (1,)
-        counts = self.rows_of(op)
+        shape = self.access_shape(op)
         value = self.value_to_store(op, shape)
-        if counts is None:
+        if self.rows_of(op) is None:
             return self.store_elements(op, value, shape)
         local = value
         name = self.queue_name(op)
@@ -251,13 +182,13 @@ class Copies(Writer, ABC):
 
     def copy_out(self, op: tile.Store, local: Local) -> None:
         """Copy to device memory what was put into a store's queue."""
-        counts, name = self.rows_of(op), self.queue_name(op)
-        assert counts is not None
+        strips, name = self.rows_of(op), self.queue_name(op)
+        assert strips is not None
         self.scalar_access(self.locals_below(*op.subscripts, op.mask), None)
         hint = self.fresh(f"{self.buffers[op.buffer]}_out")
         done = Local(hint, local.type, local.shape, self.grain, name)
         self.line(f"LocalTensor<{done.type}> {hint} = {name}.DeQue<{done.type}>();")
-        self.row_copies(op, done, counts, False)
+        self.strip_copies(op, done, strips)
         self.line(f"{name}.FreeTensor({hint});")
 
     def value_to_store(self, op: tile.Store, shape: tuple[int, ...]) -> Local:
@@ -274,7 +205,7 @@ class Copies(Writer, ABC):
             local = out
         if [d for d in local.shape if d != 1] != [d for d in shape if d != 1]:
             out = self.scratch("spread", stored, shape)
-            self.spread(out, local, self.access_counts(op, shape))
+            self.spread(out, local, self.access_counts(op))
             return out
         return self.view(local, shape)
 
@@ -308,36 +239,36 @@ class Copies(Writer, ABC):
     def store_elements(self, op: tile.Store, value: Local, shape: tuple[int, ...]) -> None:
         """Element by element: each from a block of its own, as copies need it."""
         name = self.queue_name(op)
-        size = SIZES[value.type]
-        slots = BLOCK // size
+        slots = value.block
         slot = Local(self.fresh("slot"), value.type, (slots,), slots, name)
         self.queues.setdefault(name, slot)
-        counts = self.access_counts(op, shape)
+        counts = self.access_counts(op)
         conditions = [c for c in op.conditions() if not isinstance(c.owner, tile.InBounds)]
         self.scalar_access([value, *self.locals_below(*op.subscripts, *conditions)], None)
         with self.loops(counts) as at:
             tests = [self.text(c, self.fitted(c, at)) for c in conditions]
-            if tests:
-                self.line(f"if (!({' && '.join(tests)})) continue;")
-            self.line(
-                f"LocalTensor<{value.type}> {slot.name} = {name}.AllocTensor<{value.type}>();"
-            )
-            self.touched(value)
-            element = f"{value.name}.GetValue({value.position(at)})"
-            fill = f"{element}, {slots}"
-            if size in (2, 4):
-                self.vector_line(f"Duplicate({slot.name}, {fill});", value, [])
-            else:
-                self.line("Sync<HardEvent::MTE3_S>();")
-                self.line(f"{slot.name}.SetValue(0, {element});")
-                self.line("Sync<HardEvent::S_MTE3>();")
-            self.line(f"{name}.EnQue({slot.name});")
-            done = f"{slot.name}_done"
-            self.line(f"LocalTensor<{value.type}> {done} = {name}.DeQue<{value.type}>();")
-            memory = f"{self.gm(op.buffer)}[{self.address(op, at)}]"
-            self.line(f"DataCopyPad({memory}, {done}, {{1, {size}, 0, 0, 0}});")
-            self.line(f"{name}.FreeTensor({done});")
-            self.clock += 1
+            with self.when(*tests):
+                self.store_element(op, value, slot, at)
+
+    def store_element(self, op: tile.Store, value: Local, slot: Local, at: Sequence[str]) -> None:
+        """One element, by way of a block of its own."""
+        name, size = self.queue_name(op), SIZES[value.type]
+        self.line(f"LocalTensor<{value.type}> {slot.name} = {name}.AllocTensor<{value.type}>();")
+        self.touched(value)
+        element = f"{value.name}.GetValue({value.position(at)})"
+        if size in (2, 4):
+            self.vector_line(f"Duplicate({slot.name}, {element}, {slot.block});", value, [])
+        else:
+            self.line("Sync<HardEvent::MTE3_S>();")
+            self.line(f"{slot.name}.SetValue(0, {element});")
+            self.line("Sync<HardEvent::S_MTE3>();")
+        self.line(f"{name}.EnQue({slot.name});")
+        done = f"{slot.name}_done"
+        self.line(f"LocalTensor<{value.type}> {done} = {name}.DeQue<{value.type}>();")
+        memory = f"{self.gm(op.buffer)}[{self.address(op, at)}]"
+        self.line(f"DataCopyPad({memory}, {done}, {{1, {size}, 0, 0, 0}});")
+        self.line(f"{name}.FreeTensor({done});")
+        self.clock += 1
 
     # ------------------------------------------------------------------ given below
 

@@ -9,8 +9,8 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Operation, SSAValue
 
-from aicc.backends.ascendc.copies import Copies
 from aicc.backends.ascendc.indices import is_bool, is_float
+from aicc.backends.ascendc.loads import Loads
 from aicc.backends.ascendc.locals import Local
 from aicc.backends.ascendc.spellings import (
     BINARY,
@@ -18,31 +18,19 @@ from aicc.backends.ascendc.spellings import (
     MIRRORED,
     SCALAR,
     SIZES,
+    number,
 )
 from aicc.backends.c_text import Unprintable
 from aicc.ir import tile
 from aicc.ir.tile.types import bind, tile_element
 
-
-def number(value: float, type: str) -> str:
-    """A constant of an element type of the vector unit."""
-    value = float(value)
-    if type not in ("float", "half", "bfloat16_t"):
-        return f"static_cast<{type}>({int(value)}LL)"
-    if math.isnan(value):
-        text = "NAN"
-    elif math.isinf(value):
-        text = "-INFINITY" if value < 0 else "INFINITY"
-    else:
-        text = f"{value!r}f"
-    return text if type == "float" else f"static_cast<{type}>({text})"
-
+parts_of = tile.Access.parts_of
 
 SCALAR_MODE = "SELMODE::VSEL_TENSOR_SCALAR_MODE"
 TENSOR_MODE = "SELMODE::VSEL_TENSOR_TENSOR_MODE"
 
 
-class Elements(Copies):
+class Elements(Loads):
     """Writes ops whose results have an element for each of their operands'."""
 
     # ------------------------------------------------------------------ operands
@@ -170,6 +158,10 @@ class Elements(Copies):
         return bits
 
     def select(self, op: tile.Select) -> None:
+        whole = not any(isinstance(c.owner, tile.InBounds) for c in parts_of(op.condition))
+        if (whole or not carries_on(op.result)) and (loaded := filled_load(op)) is not None:
+            self.locals[op.result] = self.tile_of(loaded)
+            return
         ends = self.ends_of(op.condition)
         if ends is not None and any(axis.bound[0] == 0 for axis in ends):
             self.locals[op.result] = self.tile_of(op.false)
@@ -309,6 +301,22 @@ class Elements(Copies):
     def is_transposed(use) -> bool:
         """Whether a use is by a dot that can take the operand the other way round."""
         return isinstance(use.operation, tile.Dot) and use.index in (0, 1)
+
+
+def filled_load(op: tile.Select) -> SSAValue | None:
+    """The masked load that gives what a select chooses where the same mask is false."""
+    load, other = op.true.owner, op.false
+    while isinstance(other.owner, (tile.Broadcast, tile.Reshape)):
+        other = other.owner.input
+    if not isinstance(load, tile.Load) or not isinstance(other.owner, tile.Full):
+        return None
+    if (load.other or 0) != other.owner.value:
+        return None
+    wanted = {
+        c for c in tile.Access.parts_of(op.condition) if not isinstance(c.owner, tile.InBounds)
+    }
+    given = {c for c in load.conditions() if not isinstance(c.owner, tile.InBounds)}
+    return op.true if wanted == given else None
 
 
 def is_count(op: tile.Cast) -> bool:

@@ -133,11 +133,11 @@ class KernelPrinter(Blocks):
         lines = self.needed(self.lines)
         calls = [n.strip() for n in lines]
         first = next((i for i, n in enumerate(calls) if not n.startswith("const ")), 0)
-        phases = ["Compute"]
-        if calls and calls[-1] == "CopyOut(program);":
-            phases.append(lines.pop().strip().split("(")[0])
-        if calls and calls[first] == "CopyIn(program);":
-            phases.insert(0, lines.pop(first).strip().split("(")[0])
+        phases = ["Compute(program);"]
+        if calls and calls[-1] in ("CopyOut(program);", "CopyOut();"):
+            phases.append(lines.pop().strip())
+        if calls and calls[first] in ("CopyIn(program);", "CopyIn();"):
+            phases.insert(0, lines.pop(first).strip())
         return phases, self.without_unused(lines)
 
     def kernel_class(self) -> str:
@@ -166,9 +166,10 @@ class KernelPrinter(Blocks):
             lines.append(f"    pipe->InitBuffer(pool, {self.budget.pool});")
         lines += ["  }", "", "  __aicore__ inline void Process() {"]
         lines.append(
-            "    for (int64_t i = GetBlockIdx(); i < tiling->programs; i += tiling->blocks) {"
+            "    for (int64_t program = GetBlockIdx(); program < tiling->programs; "
+            "program += tiling->blocks) {"
         )
-        lines += [f"      {phase}(i);" for phase in phases]
+        lines += [f"      {call}" for call in phases]
         lines += ["    }", "  }", ""]
         lines += [f"  {matmul_type(*key[:2])} {m};" for key, m in self.matmuls.items()]
         lines += ["", " private:"]

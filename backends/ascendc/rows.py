@@ -190,6 +190,7 @@ class Rows(Elements):
             there = source.position(at)
             self.touched(source)
             self.line(f"{out.name}.SetValue({out.position(at)}, {source.name}.GetValue({there}));")
+        self.scalar_write(out)
 
     def spread_rows(self, out: Local, source: Local, counts: Sequence[str]) -> None:
         """Rows that lie side by side, again for each index of the dims before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from aicc.backends.c_text import Unprintable
@@ -35,6 +36,20 @@ def memory_type(dtype: DType) -> str:
     if dtype.name not in TYPES:
         raise Unprintable(f"elements of {dtype}, which the chip doesn't have")
     return TYPES[dtype.name]
+
+
+def number(value: float, type: str) -> str:
+    """A constant of an element type of the vector unit."""
+    value = float(value)
+    if type not in ("float", "half", "bfloat16_t"):
+        return f"static_cast<{type}>({int(value)}LL)"
+    if math.isnan(value):
+        text = "NAN"
+    elif math.isinf(value):
+        text = "-INFINITY" if value < 0 else "INFINITY"
+    else:
+        text = f"{value!r}f"
+    return text if type == "float" else f"static_cast<{type}>({text})"
 
 
 BINARY: Mapping[str, str] = {

@@ -68,7 +68,8 @@ class Writer(Indices):
         self.scopes: list[list[SSAValue]] = [[]]
         self.taken = {*RESERVED, *OWN_NAMES, *map(cpp_name, kernel.sizes), *kernel.schedule}
         self.counts: dict[tuple, str] = {}
-        self.outer_counts: list[dict[tuple, str]] = []
+        self.ramps: dict[tuple, Local] = {}
+        self.outer_counts: list[tuple[dict[tuple, str], dict[tuple, Local]]] = []
         self.dirty: set[str] = set()
         self.marked: set[str] = set()
         self.scalar_tiles = False
@@ -274,6 +275,9 @@ class Writer(Indices):
         """Loops over so many rows of each dim; gives the index of each."""
         at: list[str] = []
         opened = 0
+        if any(n != "1" for n in counts):
+            self.sync("S_V")
+        before = set(self.dirty)
         for d, n in enumerate(counts):
             if n == "1":
                 at.append("0")
@@ -286,9 +290,24 @@ class Writer(Indices):
         if opened:
             self.enter()
         yield at
+        self.dirty |= before
         if opened:
             self.leave()
         for _ in range(opened):
+            self.depth -= 1
+            self.line("}")
+
+    @contextmanager
+    def when(self, *tests: str) -> Iterator[None]:
+        """What is done only if all tests are true."""
+        self.sync("S_V")
+        before = set(self.dirty)
+        if tests:
+            self.line(f"if ({' && '.join(tests)}) {{")
+            self.depth += 1
+        yield
+        self.dirty |= before
+        if tests:
             self.depth -= 1
             self.line("}")
 
@@ -304,17 +323,18 @@ class Writer(Indices):
         self.scalar_access(self.locals_below(*sources), out)
         with self.loops(counts) as at:
             yield at
+        self.scalar_write(out)
 
     def enter(self) -> None:
         self.clock += 1
         self.open_loops.append((self.clock, []))
         self.scopes.append([])
-        self.outer_counts.append(dict(self.counts))
+        self.outer_counts.append((dict(self.counts), dict(self.ramps)))
 
     def leave(self) -> None:
         self.clock += 1
         _, used = self.open_loops.pop()
-        self.counts = self.outer_counts.pop()
+        self.counts, self.ramps = self.outer_counts.pop()
         for local in used:
             local.end = max(local.end, self.clock + 1)
             for start, outer in self.open_loops:

@@ -116,7 +116,12 @@ class Access(GraphOp):
 
     def conditions(self) -> Iterator[SSAValue]:
         """What the mask is the conjunction of."""
-        pending = [self.mask] if self.mask is not None else []
+        return self.parts_of(self.mask)
+
+    @staticmethod
+    def parts_of(mask: SSAValue | None) -> Iterator[SSAValue]:
+        """What a mask is the conjunction of."""
+        pending = [mask] if mask is not None else []
         while pending:
             value = pending.pop()
             if isinstance(value.owner, (arith.AndIOp, Broadcast)):
