@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 from aicc.ir import tile
 from aicc.ir.types import typical
 from aicc.passes.pack_weights import evenly_spaced, has_places, operands
-from aicc.passes.schedules import Rules
+from aicc.passes.schedules import Rules, extent
 
 ORIGIN = "modelled for a CPU"
 
@@ -154,14 +154,6 @@ def allowed(
         parts = (size // d for d in range(1, size // choices[-1] + 1) if size % d == 0)
         found += [b for b in parts if b <= choices[0] and b % step == 0 and right(b)]
     return found[:8] or [kernel.schedule[name]]
-
-
-def extent(kernel: tile.Kernel, parameter: str) -> int:
-    """The size that is walked through in blocks of a parameter; typical where it isn't known."""
-    for op in kernel.body.walk():
-        if isinstance(op, tile.Axis) and str(op.block[0]) == parameter:
-            return typical(op.bound[0])
-    return 1
 
 
 def reads_places(kernel: tile.Kernel) -> bool:

@@ -12,6 +12,7 @@ from aicc.ir import tile
 from aicc.ir.chips import Chip
 from aicc.ir.symbols import Dim, SymExpr, evaluate
 from aicc.ir.tile.types import bind, tile_element, tile_shape
+from aicc.ir.types import typical
 from aicc.passes.roofline import Model
 
 SPACES: dict[str, tuple[int, ...]] = {
@@ -66,6 +67,14 @@ def candidates(kernel: tile.Kernel) -> Iterator[dict[str, int]]:
 def dot_tile(schedule: Mapping[str, int]) -> int:
     """Elements of a dot's accumulator, as far as the schedule says it."""
     return schedule.get("BLOCK_M", 64) * schedule.get("BLOCK_N", 64)
+
+
+def extent(kernel: tile.Kernel, parameter: str) -> int:
+    """The size that is walked through in blocks of a parameter; typical where it isn't known."""
+    for op in kernel.body.walk():
+        if isinstance(op, tile.Axis) and str(op.block[0]) == parameter:
+            return typical(op.bound[0])
+    return 1
 
 
 class Rules:

@@ -148,6 +148,8 @@ class Blocks(Vectors):
     # ------------------------------------------------------------------ loops
 
     def loop(self, op: scf.ForOp) -> None:
+        if self.whole_product(op):
+            return
         block = op.body.block
         counter, *carried = block.args
         homes: list[Local | str] = []

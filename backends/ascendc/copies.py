@@ -29,7 +29,6 @@ class Copies(StripPlans, ABC):
         self.homes: dict[SSAValue, tuple[SSAValue, Local]] = {}
         self.queue_names: dict[tile.Access, str] = {}
         self.masks: dict[SSAValue, Local] = {}
-        self.matmuls: dict[tuple, str] = {}
         self.buffers: dict[SSAValue, str] = {}
         self.leaving: list[list[tuple[tile.Store, Local]]] = [[]]
 

@@ -14,7 +14,7 @@ from xdsl.ir import SSAValue
 from aicc.backends.ascendc.blocks import Blocks
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import UB_BYTES, Overflow, place
-from aicc.backends.ascendc.spellings import SIZES, memory_type
+from aicc.backends.ascendc.spellings import memory_type
 from aicc.backends.ascendc.writer import OWN_NAMES
 from aicc.backends.c_text import (
     RESERVED,
@@ -124,8 +124,8 @@ class KernelPrinter(Blocks):
         lines += [f"  t.{s} = {s};" for s in sizes]
         lines += [f"  t.programs = {programs};"]
         lines += ["  t.blocks = t.programs < cores ? t.programs : cores;"]
-        for (type, _, m, n, k), name in self.matmuls.items():
-            lines += cube_tiling(f"t.{name}", type, m, n, k)
+        for product, name in self.matmuls.items():
+            lines += product.tiling(f"t.{name}")
         return "\n".join([*lines, "  return t;", "}"])
 
     def phases(self) -> tuple[list[str], list[str]]:
@@ -171,7 +171,7 @@ class KernelPrinter(Blocks):
         )
         lines += [f"      {call}" for call in phases]
         lines += ["    }", "  }", ""]
-        lines += [f"  {matmul_type(*key[:2])} {m};" for key, m in self.matmuls.items()]
+        lines += [f"  {p.declared()} {name};" for p, name in self.matmuls.items()]
         lines += ["", " private:"]
         for method in self.methods:
             lines += [method, ""]
@@ -244,26 +244,3 @@ def has_flags(value: SSAValue) -> bool:
     if isinstance(op, (tile.Cmp, tile.Cast)):
         return is_float(op.operands[0])
     return isinstance(op, (tile.Load, tile.Reduce))
-
-
-def cube_tiling(name: str, type: str, m: int, n: int, k: int) -> list[str]:
-    """The tiling of a product of tiles: one core, sums of all of it in L0C."""
-    depth = k
-    while depth * max(m, n) * SIZES[type] * 2 > 64 * 1024 and depth % 2 == 0:
-        depth //= 2
-    values = {
-        **{"usedCoreNum": 1, "M": m, "N": n, "Ka": k, "Kb": k},
-        **{"singleCoreM": m, "singleCoreN": n, "singleCoreK": k},
-        **{"baseM": m, "baseN": n, "baseK": depth, "depthA1": 2, "depthB1": 2},
-        **{"stepM": 1, "stepN": 1, "stepKa": 1, "stepKb": 1, "isBias": 0, "iterateOrder": 0},
-        **{"dbL0A": 2, "dbL0B": 2, "dbL0C": 1},
-    }
-    return [f"  {name}.{k} = {v};" for k, v in values.items()]
-
-
-def matmul_type(type: str, sums: str) -> str:
-    side = f"matmul::MatmulType<TPosition::VECOUT, CubeFormat::ND, {type}, true>"
-    return (
-        f"matmul::Matmul<{side}, {side}, "
-        f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {sums}>>"
-    )

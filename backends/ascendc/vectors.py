@@ -1,4 +1,4 @@
-"""Ops on tiles: dispatch, places of extremes, and products."""
+"""Ops on tiles: dispatch, and places of extremes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from xdsl.ir import Operation
 
 from aicc.backends.ascendc.elements import COMPOSED
 from aicc.backends.ascendc.indices import is_bool, is_float
-from aicc.backends.ascendc.locals import Local
-from aicc.backends.ascendc.rows import Rows
+from aicc.backends.ascendc.products import Products
 from aicc.backends.ascendc.spellings import (
     ADVANCED,
     BINARY,
@@ -18,7 +17,7 @@ from aicc.backends.c_text import Unprintable
 from aicc.ir import tile
 
 
-class Vectors(Rows):
+class Vectors(Products):
     """Writes ops whose results are tiles."""
 
     # ------------------------------------------------------------------ dispatch
@@ -97,46 +96,3 @@ class Vectors(Rows):
             self.line(f"{value.name}.SetValue({value.position(at)}, best);")
             self.line(f"{where.name}.SetValue({where.position(at)}, found);")
         self.locals[op.value], self.locals[op.at] = value, where
-
-    # ------------------------------------------------------------------ products
-
-    def dot(self, op: tile.Dot) -> None:
-        """A product of tiles on the cube unit, added to the sums so far on the vector unit."""
-        sides: list[tuple[Local, bool]] = []
-        for v in (op.a, op.b):
-            source, across = v, False
-            if isinstance(v.owner, tile.Transpose) and v not in self.locals:
-                source, across = v.owner.input, True
-            sides.append((self.tile_of(source), across))
-        (a, a_across), (b, b_across) = sides
-        if 1 in self.shape(op.result):
-            raise Unprintable("a product of one row or column")
-        sums = "int32_t" if a.type == "int8_t" else "float"
-        product = self.scratch("product", sums, self.shape(op.result))
-        depth = b.pitch if b_across else a.rows if a_across else a.pitch
-        if a_across and a.pitch != product.rows:
-            raise Unprintable(f"a product of {a.described()} across, which isn't whole blocks")
-        name = self.matmul(a.type, sums, (product.rows, product.pitch, depth))
-        tails = [self.count(op.a, 0), self.count(op.b, 1), self.count(op.a, 1)]
-        if tails[2] == str(self.shape(op.a)[1]):
-            tails[2] = self.count(op.b, 0)
-        self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
-        for local, across, side in ((a, a_across, "A"), (b, b_across, "B")):
-            self.touched(local)
-            flag = ", true" if across else ""
-            self.line(f"{name}.SetTensor{side}({local.name}{flag});")
-        self.line(f"{name}.SetTail({', '.join(tails)});")
-        self.vector_line(f"{name}.IterateAll({product.name});", product, [])
-        acc = op.acc
-        if self.constant(acc) == 0:
-            self.copy(self.result(op.result), product)
-            return
-        old = self.tile_of(acc)
-        self.vector("Add", self.result(op.result), [old, product])
-
-    def matmul(self, type: str, sums: str, sizes: tuple[int, int, int]) -> str:
-        """The object that multiplies tiles of these sizes."""
-        key = (type, sums, *sizes)
-        if key not in self.matmuls:
-            self.matmuls[key] = f"matmul{len(self.matmuls) or ''}"
-        return self.matmuls[key]

@@ -22,7 +22,7 @@ def lowered(module: ModuleOp, fits) -> tile.Kernel:
 
 
 def chain() -> ModuleOp:
-    return module_of(lambda b, x: [b.emit(graph.Exp, x)], tensor((100_000,), "f32"))
+    return module_of(lambda b, x: [b.emit(graph.Exp, x)], tensor((1_000_000,), "f32"))
 
 
 def product() -> ModuleOp:

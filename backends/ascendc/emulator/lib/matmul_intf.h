@@ -39,6 +39,15 @@ class Matmul {
   void SetTensorB(const AscendC::LocalTensor<TB>& x, bool transposed = false) {
     b = x, down = transposed, has_b = true;
   }
+  // Operands in device memory: rows of Ka and N elements, of M and Kb where they are transposed.
+  void SetTensorA(const AscendC::GlobalTensor<TA>& x, bool transposed = false) {
+    static_assert(A::pos == AscendC::TPosition::GM, "Matmul: A isn't declared to be in GM");
+    far_a = x, across = transposed, has_a = true;
+  }
+  void SetTensorB(const AscendC::GlobalTensor<TB>& x, bool transposed = false) {
+    static_assert(B::pos == AscendC::TPosition::GM, "Matmul: B isn't declared to be in GM");
+    far_b = x, down = transposed, has_b = true;
+  }
   // How much of the last tile counts.
   void SetTail(int rows = -1, int columns = -1, int depth = -1) {
     m = rows < 0 ? m : rows, n = columns < 0 ? n : columns, k = depth < 0 ? k : depth;
@@ -51,27 +60,38 @@ class Matmul {
     if (!tiling) emulator::fail("Matmul: IterateAll before REGIST_MATMUL_OBJ");
     if (!has_a || !has_b) emulator::fail("Matmul: IterateAll before SetTensorA and SetTensorB");
     const int64_t M = tiling->singleCoreM, N = tiling->singleCoreN, K = tiling->singleCoreK;
-    const int64_t left = across ? (k - 1) * M + m : (m - 1) * K + k;
-    const int64_t right = down ? (n - 1) * K + k : (k - 1) * N + n;
-    a.check(PIPE_MTE3, left, false, "Matmul A");
-    b.check(PIPE_MTE3, right, false, "Matmul B");
-    c.check(PIPE_V, M * N, true, "Matmul C");
-    for (int64_t p = 0; p < k; ++p) {
-      for (int64_t i = 0; i < m; ++i) a[across ? p * M + i : i * K + p].all_known(1, "Matmul A");
-      for (int64_t j = 0; j < n; ++j) b[down ? j * K + p : p * N + j].all_known(1, "Matmul B");
-    }
-    emulator::know(c.first, M * N * int64_t(sizeof(TC)), false);
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < n; ++j) {
-        TC total = 0;
-        for (int64_t p = 0; p < k; ++p) {
-          const TC x = TC(number(a.data()[across ? p * M + i : i * K + p]));
-          const TC y = TC(number(b.data()[down ? j * K + p : p * N + j]));
-          total += x * y;
-        }
-        c.data()[i * N + j] = total;
-        c.know(i * N + j, true);
+    const bool far = A::pos == TPosition::GM;
+    const int64_t pitch_a = far ? (across ? tiling->M : tiling->Ka) : (across ? M : K);
+    const int64_t pitch_b = far ? (down ? tiling->Kb : tiling->N) : (down ? K : N);
+    const auto at_a = [&](int64_t i, int64_t p) { return across ? p * pitch_a + i : i * pitch_a + p; };
+    const auto at_b = [&](int64_t p, int64_t j) { return down ? j * pitch_b + p : p * pitch_b + j; };
+    if (m < 1 || n < 1 || k < 1) emulator::fail("Matmul: a product of ", m, " x ", n, " x ", k);
+    if (far) {
+      far_a.check(0, at_a(m - 1, k - 1) + 1), far_b.check(0, at_b(k - 1, n - 1) + 1);
+      here_read(far_a.label, m * k), here_read(far_b.label, n * k);
+      emulator::spend(PIPE_MTE2, 30 + (m + n) * k * int64_t(sizeof(TA)) / emulator::BYTES_A_CLOCK);
+    } else {
+      a.check(PIPE_MTE3, at_a(m - 1, k - 1) + 1, false, "Matmul A");
+      b.check(PIPE_MTE3, at_b(k - 1, n - 1) + 1, false, "Matmul B");
+      for (int64_t p = 0; p < k; ++p) {
+        for (int64_t i = 0; i < m; ++i) a[at_a(i, p)].all_known(1, "Matmul A");
+        for (int64_t j = 0; j < n; ++j) b[at_b(p, j)].all_known(1, "Matmul B");
       }
+    }
+    c.check(PIPE_V, M * N, true, "Matmul C");
+    emulator::know(c.first, M * N * int64_t(sizeof(TC)), false);
+    const TA* x = far ? far_a.GetPhyAddr() : a.data();
+    const TB* y = far ? far_b.GetPhyAddr() : b.data();
+    std::vector<TC> row(size_t(n), TC(0));
+    for (int64_t i = 0; i < m; ++i) {
+      std::fill(row.begin(), row.end(), TC(0));
+      for (int64_t p = 0; p < k; ++p) {
+        const TC left = TC(number(x[at_a(i, p)]));
+        for (int64_t j = 0; j < n; ++j) row[size_t(j)] += left * TC(number(y[at_b(p, j)]));
+      }
+      std::copy(row.begin(), row.end(), c.data() + i * N);
+      emulator::know(c.first + i * N * int64_t(sizeof(TC)), n * int64_t(sizeof(TC)));
+    }
     for (pipe_t pipe : {PIPE_V, PIPE_MTE2, PIPE_S}) emulator::here().wait(pipe, PIPE_MTE3);
     emulator::spend(PIPE_M, 100 + m * n * k / 4096);
   }
@@ -81,6 +101,8 @@ class Matmul {
   const TCubeTiling* tiling = nullptr;
   AscendC::LocalTensor<TA> a;
   AscendC::LocalTensor<TB> b;
+  AscendC::GlobalTensor<TA> far_a;
+  AscendC::GlobalTensor<TB> far_b;
   bool across = false, down = false, has_a = false, has_b = false;
   int m = 0, n = 0, k = 0;
 
@@ -90,6 +112,9 @@ class Matmul {
   static_assert(std::is_same_v<TC, std::conditional_t<std::is_same_v<TA, int8_t>, int32_t, float>>,
                 "Matmul sums in float, int8_t in int32_t");
 
+  static void here_read(const std::string& label, int64_t elements) {
+    AscendC::emulator::here().count->tensors[label].read += elements * int64_t(sizeof(TA));
+  }
   template <class T>
   static auto number(T x) {
     if constexpr (std::is_same_v<T, int8_t>)

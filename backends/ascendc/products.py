@@ -1,0 +1,222 @@
+"""Products on the cube unit, by the interface that hides its memories.
+
+Where a loop does nothing but add up products of what it loads, the cube unit is given all of the
+rows and columns in device memory. Operands that are computed first come from the unified buffer,
+tile by tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import scf
+from xdsl.ir import SSAValue
+
+from aicc.backends.ascendc.indices import is_float
+from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.rows import Rows
+from aicc.backends.ascendc.spellings import SIZES
+from aicc.backends.c_text import Unprintable, dim_text
+from aicc.ir import tile
+from aicc.ir.symbols import Dim
+
+L0_BYTES = 64 * 1024
+"""What the cube unit's memories for operands hold each."""
+
+DEPTH = 2
+"""Blocks of each operand that L1 holds, one of them filled while another is read."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A kind of product: types of elements and sums, and sizes as the tiling says them.
+
+    `m`, `n` and `k` are what one call multiplies; `a` and `b` the matrices' sizes in memory.
+    """
+
+    type: str
+    sums: str
+    m: int
+    n: int
+    k: Dim
+    a: tuple[Dim, Dim]
+    b: tuple[Dim, Dim]
+    position: str = "VECOUT"
+
+    def declared(self) -> str:
+        """The type of the object that multiplies."""
+        side = f"matmul::MatmulType<TPosition::{self.position}, CubeFormat::ND, {self.type}, true>"
+        sums = f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {self.sums}>"
+        return f"matmul::Matmul<{side}, {side}, {sums}>"
+
+    def tiling(self, name: str) -> list[str]:
+        """Lines that fill in its tiling: one core, all sums of it in L0C."""
+        depth = up_to(self.k) if isinstance(self.k, int) else 128
+        while depth * max(self.m, self.n) * SIZES[self.type] * 2 > L0_BYTES and depth % 2 == 0:
+            depth //= 2
+        values: dict[str, Dim] = {
+            **{"usedCoreNum": 1, "M": self.a[0], "N": self.b[1], "Ka": self.a[1], "Kb": self.b[0]},
+            **{"singleCoreM": self.m, "singleCoreN": self.n, "singleCoreK": self.k},
+            **{"baseM": self.m, "baseN": self.n, "baseK": depth},
+            **{
+                "depthA1": DEPTH,
+                "depthB1": DEPTH,
+                "stepM": 1,
+                "stepN": 1,
+                "stepKa": 1,
+                "stepKb": 1,
+            },
+            **{"isBias": 0, "iterateOrder": 0, "dbL0A": 2, "dbL0B": 2, "dbL0C": 1},
+        }
+        return [f"  {name}.{k} = {dim_text(v)};" for k, v in values.items()]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An operand in device memory: where it begins, and elements from a row to the next.
+
+    `crossed` says that what are rows there are columns to the product.
+    """
+
+    type: str
+    start: str
+    pitch: Dim
+    crossed: bool
+
+
+def uncrossed(value: SSAValue) -> tuple[SSAValue, bool]:
+    """An operand before it is transposed, and whether it is."""
+    if isinstance(value.owner, tile.Transpose):
+        return value.owner.input, True
+    return value, False
+
+
+def up_to(k: int) -> int:
+    """A power of two that a depth is walked through in."""
+    return min(128, max(16, 1 << (k - 1).bit_length()))
+
+
+class Products(Rows):
+    """Writes products."""
+
+    def __init__(self, kernel: tile.Kernel):
+        super().__init__(kernel)
+        self.matmuls: dict[Product, str] = {}
+
+    def matmul(self, product: Product) -> str:
+        """The object that makes products of a kind."""
+        if product not in self.matmuls:
+            self.matmuls[product] = f"matmul{len(self.matmuls) or ''}"
+        return self.matmuls[product]
+
+    # ------------------------------------------------------------------ in the unified buffer
+
+    def dot(self, op: tile.Dot) -> None:
+        """A product of tiles, added to the sums so far on the vector unit."""
+        sides: list[tuple[Local, bool]] = []
+        for v in (op.a, op.b):
+            source, across = uncrossed(v) if v not in self.locals else (v, False)
+            sides.append((self.tile_of(source), across))
+        (a, a_across), (b, b_across) = sides
+        product = self.sums_of(op, a.type)
+        depth = b.pitch if b_across else a.rows if a_across else a.pitch
+        if a_across and a.pitch != product.rows:
+            raise Unprintable(f"a product of {a.described()} across, which isn't whole blocks")
+        m, n = product.rows, product.pitch
+        name = self.matmul(Product(a.type, product.type, m, n, depth, (m, depth), (depth, n)))
+        tails = [self.count(op.a, 0), self.count(op.b, 1), self.count(op.a, 1)]
+        if tails[2] == str(self.shape(op.a)[1]):
+            tails[2] = self.count(op.b, 0)
+        self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
+        for local, across, side in ((a, a_across, "A"), (b, b_across, "B")):
+            self.touched(local)
+            self.line(f"{name}.SetTensor{side}({local.name}{', true' if across else ''});")
+        self.line(f"{name}.SetTail({', '.join(tails)});")
+        self.vector_line(f"{name}.IterateAll({product.name});", product, [])
+        self.add_to(op.acc, op.result, product)
+
+    def sums_of(self, op: tile.Dot, type: str) -> Local:
+        """The tile that a product goes to."""
+        if 1 in self.shape(op.result):
+            raise Unprintable("a product of one row or column")
+        sums = "int32_t" if type == "int8_t" else "float"
+        return self.scratch("product", sums, self.shape(op.result))
+
+    def add_to(self, acc: SSAValue, result: SSAValue, product: Local) -> None:
+        """The sums so far with those of a product."""
+        if self.constant(acc) == 0:
+            self.locals[result] = product
+            return
+        old = self.tile_of(acc)
+        self.vector("Add", self.result(result), [old, product])
+
+    # ------------------------------------------------------------------ in device memory
+
+    def whole_product(self, op: scf.ForOp) -> bool:
+        """Write a loop that adds up products of what it loads as one product, if it is one."""
+        dot = self.only_dot(op)
+        k = self.extents.size_of(op.ub)
+        if dot is None or k is None or self.extents.size_of(op.lb) != 0:
+            return False
+        (a, a_across), (b, b_across) = uncrossed(dot.a), uncrossed(dot.b)
+        (a, a_across), (b, b_across) = uncrossed(dot.a), uncrossed(dot.b)
+        counter, names = op.body.block.args[0], dict(self.names)
+        self.names[counter] = "0"
+        left, right = self.matrix_of(a, a_across, 1), self.matrix_of(b, b_across, 0)
+        self.names = names
+        if left is None or right is None or left.type != right.type:
+            return False
+        product = self.sums_of(dot, left.type)
+        m, n = product.rows, product.pitch
+        given = (left.pitch, k) if left.crossed else (m, left.pitch)
+        other = (right.pitch, n) if right.crossed else (k, right.pitch)
+        name = self.matmul(Product(left.type, product.type, m, n, k, given, other, "GM"))
+        for side, matrix in (("A", left), ("B", right)):
+            flag = ", true" if matrix.crossed else ""
+            self.line(f"{name}.SetTensor{side}({matrix.start}{flag});")
+        sizes = self.count(dot.a, 0), self.count(dot.b, 1), dim_text(k)
+        self.line(f"{name}.SetTail({', '.join(sizes)});")
+        self.vector_line(f"{name}.IterateAll({product.name});", product, [])
+        self.add_to(op.iter_args[0], op.results[0], product)
+        return True
+
+    def only_dot(self, op: scf.ForOp) -> tile.Dot | None:
+        """The product that is all that a loop computes."""
+        block, end = op.body.block, op.body.block.last_op
+        dots = [o for o in block.ops if isinstance(o, tile.Dot)]
+        loads = {o.result for o in block.ops if isinstance(o, tile.Load)}
+        if len(dots) != 1 or len(block.args) != 2 or end is None:
+            return None
+        (dot,) = dots
+        sides = {uncrossed(dot.a)[0], uncrossed(dot.b)[0]}
+        computed = [
+            o
+            for o in block.ops
+            if o not in (dot, end) and not isinstance(o, (tile.Load, tile.Transpose))
+            and (not o.results or is_float(o.results[0]) or o.regions)
+        ]  # fmt: skip
+        used = [u.operation for v in loads for u in v.uses]
+        whole = all(o is dot or isinstance(o, tile.Transpose) for o in used)
+        alone = dot.acc is block.args[1] and list(end.operands) == [dot.result]
+        once = len(list(dot.result.uses)) == len(list(block.args[1].uses)) == 1
+        return dot if sides == loads and not computed and whole and alone and once else None
+
+    def matrix_of(self, value: SSAValue, across: bool, depth: int) -> Matrix | None:
+        """The matrix in device memory that a loop takes tiles from; `depth` is the summed dim."""
+        load = value.owner
+        if not isinstance(load, tile.Load) or len(self.shape(value)) != 2:
+            return None
+        type = self.stored_type(load)
+        if type not in ("float", "half", "bfloat16_t", "int8_t") or not self.is_cut_by_ends(load):
+            return None
+        if self.locals_below(*load.subscripts, load.mask):
+            return None
+        summed, kept = (depth, 1 - depth) if not across else (1 - depth, depth)
+        along, beside = self.address_step(load, summed), self.address_step(load, kept)
+        if along is None or beside is None or 1 not in (along, beside):
+            return None
+        start = f"{self.gm(load.buffer)}[{self.address(load, ['0', '0'])}]"
+        # crossed: a left operand whose columns, or a right one whose rows, lie apart
+        side_by_side = along if depth else beside
+        crossed = side_by_side != 1
+        return Matrix(type, start, (along if beside == 1 else beside), crossed)
