@@ -69,7 +69,11 @@ class Blocks(Vectors):
 
     def comes_first(self, op: tile.Load) -> bool:
         """Whether a load's copies can be before all else in its block."""
-        if self.strips_of(op) is None or not self.is_known(*op.subscripts, op.mask):
+        if (
+            self.is_direct(op)
+            or self.strips_of(op) is None
+            or not self.is_known(*op.subscripts, op.mask)
+        ):
             return False
         before = op.prev_op
         while before is not None:

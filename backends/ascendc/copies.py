@@ -113,6 +113,7 @@ class Copies(StripPlans, ABC):
         if isinstance(step, int) and step < self.longest(op, strips):
             step = None
         even = step is not None and strips.shape[-2] <= MOST_ROWS and not strips.guards
+        even = even and strips.runs is None
         length = (
             str(int(n) * size) if n.isdigit() else f"static_cast<uint32_t>({bracketed(n)} * {size})"
         )
@@ -122,6 +123,11 @@ class Copies(StripPlans, ABC):
                 assert step is not None
                 far, near = self.gaps(local, n, step, size)
                 count = rows[-1] if rows[-1].isdigit() else f"static_cast<uint16_t>({rows[-1]})"
+            elif strips.runs is not None:
+                run, apart = strips.runs
+                far, length = str((apart - run) * size), str(run * size)
+                count = str(int(n) // run) if n.isdigit() else (
+                    f"static_cast<uint16_t>({bracketed(n)} / {run})")  # fmt: skip
             place = joined([*at, *(["0"] if even else []), start], strips.order, rank)
             there = local.position([*at, *(["0"] if even else []), "0"])
             near_text = local.name if there == "0" else f"{local.name}[{there}]"

@@ -11,7 +11,7 @@ from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.loads import Loads
-from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.locals import Local, row_dim
 from aicc.backends.ascendc.spellings import (
     BINARY,
     COMPARISONS,
@@ -20,7 +20,7 @@ from aicc.backends.ascendc.spellings import (
     SIZES,
     number,
 )
-from aicc.backends.c_text import Unprintable
+from aicc.backends.c_text import Unprintable, bracketed
 from aicc.ir import tile
 from aicc.ir.tile.types import bind, tile_element
 
@@ -28,6 +28,14 @@ parts_of = tile.Access.parts_of
 
 SCALAR_MODE = "SELMODE::VSEL_TENSOR_SCALAR_MODE"
 TENSOR_MODE = "SELMODE::VSEL_TENSOR_TENSOR_MODE"
+
+
+LARGEST = 2**23
+"""Whole numbers up to which are exact as floats, with room for as many more."""
+
+
+OF_INDICES = {"eq": "EQ", "ne": "NE", "slt": "LT", "sle": "LE", "sgt": "GT", "sge": "GE"}
+"""Comparisons of integers."""
 
 
 class Elements(Loads):
@@ -147,14 +155,55 @@ class Elements(Loads):
         out = self.result(op.result, apart=True)
         self.flags(out, bits)
 
-    def mask_bits(self, value: SSAValue) -> Local:
+    def mask_bits(self, value: SSAValue, ends: bool = True) -> Local:
+        """A mask as bits. Without `ends` it may be true past the ends of axes."""
         if value in self.masks:
             return self.masks[value]
+        parts = [c for c in parts_of(value) if ends or self.ends_of(c) is None]
+        alone = len(parts) == 1 and self.shape(parts[0]) == self.shape(value)
+        if alone and (bits := self.compared_indices(parts[0])) is not None:
+            return bits
         flags = self.tile_of(value)
         bits = self.bits(flags)
         self.vector(
             "CompareScalar", bits, [flags], number(0, "half"), "CMPMODE::NE", count=flags.count
         )
+        return bits
+
+    def compared_indices(self, value: SSAValue) -> Local | None:
+        """Bits of a comparison of indices that grow evenly: of their differences, as numbers.
+
+        Differences are cut to what numbers hold exactly.
+        """
+        op, shape = value.owner, self.shape(value)
+        if not isinstance(op, tile.Cmp) or is_float(op.x) or not shape:
+            return None
+        mode = OF_INDICES.get(op.predicate)
+        if mode is None or self.locals_below(op.x, op.y):
+            return None
+        last = row_dim(shape)
+        steps = [(self.step_of(op.x, d), self.step_of(op.y, d)) for d in range(len(shape))]
+        if any(not isinstance(s, int) for pair in steps for s in pair):
+            return None
+        grows = [int(x) - int(y) for x, y in steps]  # type: ignore[arg-type]
+        if sum(abs(g) * n for g, n in zip(grows, shape, strict=True)) > LARGEST // 2:
+            return None
+        out = self.scratch("difference", "float", shape)
+        ramp = self.scratch("ramp", "float", shape[last:])
+        step = number(grows[last], "float")
+        self.vector_line(f"ArithProgression({ramp.name}, 0.0f, {step}, {ramp.count});", ramp, [])
+        with self.vector_loops([str(d) for d in shape[:last]]) as at:
+            place = [*at, *["0"] * (len(shape) - last)]
+            x, y = (self.text(v, self.fitted(v, place)) for v in (op.x, op.y))
+            first = f"Smaller<int64_t>({LARGEST}, {x} - {bracketed(y)})"
+            there = out.position(place)
+            to = out.name if there == "0" else f"{out.name}[{there}]"
+            text = f"Adds({to}, {ramp.name}, "
+            text += f"static_cast<float>(Larger<int64_t>(-{LARGEST}, {first})), {out.pitch});"
+            self.vector_line(text, out, [ramp])
+        bits = self.bits(out)
+        mode = f"CMPMODE::{mode}"
+        self.vector("CompareScalar", bits, [out], number(0, "float"), mode, count=out.count)
         return bits
 
     def select(self, op: tile.Select) -> None:
@@ -172,7 +221,7 @@ class Elements(Loads):
                 return
             if (c := self.constant(op.false)) is not None and is_float(op.result):
                 return self.cut(op, ends, c)
-        bits = self.mask_bits(op.condition)
+        bits = self.mask_bits(op.condition, carries_on(op.result))
         type = self.element_type(op.result)
         ct, cf = self.constant(op.true), self.constant(op.false)
         if cf is not None and ct is None:
@@ -199,7 +248,7 @@ class Elements(Loads):
         out = self.result(op.result, apart=True)
         self.vector("Duplicate", out, [], number(c, out.type))
         one = number(1, out.type)
-        with self.loops(counts[:-1]) as at:
+        with self.vector_loops(counts[:-1]) as at:
             row = x.position([*at, "0"])
             to, source = f"{out.name}[{out.position([*at, '0'])}]", f"{x.name}[{row}]"
             self.vector_line(f"Muls({to}, {source}, {one}, {counts[-1]});", out, [x])

@@ -89,7 +89,7 @@ class Loads(Copies, ABC):
 
     def fill_rows(self, op: tile.Load, local: Local, strips: Strips) -> None:
         """Rows that a mask keeps from being loaded."""
-        with self.loops(strips.counts[:-1]) as at:
+        with self.vector_loops(strips.counts[:-1]) as at:
             place = joined([*at, "0"], strips.order, len(self.access_shape(op)))
             there = local.position(place)
             to = local.name if there == "0" else f"{local.name}[{there}]"
@@ -135,7 +135,7 @@ class Loads(Copies, ABC):
         crossed = strips.order[-1] != last
         kind = "int16_t" if stored == "bfloat16_t" else stored
         view = "" if kind == stored else f".ReinterpretCast<{kind}>()"
-        with self.loops(counts[:last]) as at:
+        with self.vector_loops(counts[:last]) as at:
             place = [*at, *["0"] * (rank - len(at))]
             base = place[strips.order[-1]] if crossed else "0"
             base = base if base == "0" else f"{bracketed(base)} * {size}"

@@ -13,7 +13,7 @@ from xdsl.dialects import scf
 from xdsl.ir import SSAValue
 
 from aicc.backends.ascendc.indices import is_float
-from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.locals import Local, up
 from aicc.backends.ascendc.rows import Rows
 from aicc.backends.ascendc.spellings import SIZES
 from aicc.backends.c_text import Unprintable, dim_text
@@ -22,6 +22,9 @@ from aicc.ir.symbols import Dim
 
 L0_BYTES = 64 * 1024
 """What the cube unit's memories for operands hold each."""
+
+LEAST = 16
+"""The smallest size that the cube unit multiplies."""
 
 DEPTH = 2
 """Blocks of each operand that L1 holds, one of them filled while another is read."""
@@ -41,13 +44,16 @@ class Product:
     k: Dim
     a: tuple[Dim, Dim]
     b: tuple[Dim, Dim]
-    position: str = "VECOUT"
+    positions: tuple[str, str]
 
     def declared(self) -> str:
         """The type of the object that multiplies."""
-        side = f"matmul::MatmulType<TPosition::{self.position}, CubeFormat::ND, {self.type}, true>"
+        sides = ", ".join(
+            f"matmul::MatmulType<TPosition::{place}, CubeFormat::ND, {self.type}, true>"
+            for place in self.positions
+        )
         sums = f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {self.sums}>"
-        return f"matmul::Matmul<{side}, {side}, {sums}>"
+        return f"matmul::Matmul<{sides}, {sums}>"
 
     def tiling(self, name: str) -> list[str]:
         """Lines that fill in its tiling: one core, all sums of it in L0C."""
@@ -73,7 +79,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Matrix:
-    """An operand in device memory: where it begins, and elements from a row to the next.
+    """An operand: the tensor, where it begins, and elements from a row to the next.
 
     `crossed` says that what are rows there are columns to the product.
     """
@@ -82,6 +88,11 @@ class Matrix:
     start: str
     pitch: Dim
     crossed: bool
+    local: Local | None = None
+
+    @property
+    def position(self) -> str:
+        return "GM" if self.local is None else "VECOUT"
 
 
 def uncrossed(value: SSAValue) -> tuple[SSAValue, bool]:
@@ -109,31 +120,55 @@ class Products(Rows):
             self.matmuls[product] = f"matmul{len(self.matmuls) or ''}"
         return self.matmuls[product]
 
-    # ------------------------------------------------------------------ in the unified buffer
-
     def dot(self, op: tile.Dot) -> None:
         """A product of tiles, added to the sums so far on the vector unit."""
-        sides: list[tuple[Local, bool]] = []
-        for v in (op.a, op.b):
-            source, across = uncrossed(v) if v not in self.locals else (v, False)
-            sides.append((self.tile_of(source), across))
-        (a, a_across), (b, b_across) = sides
+        depths = [self.count(op.a, 1), self.count(op.b, 0)]
+        whole = str(self.shape(op.a)[1])
+        k = depths[1] if depths[0] == whole else depths[0]
+        self.multiply(op, op.acc, op.result, up(self.shape(op.a)[1], LEAST), k)
+
+    def multiply(self, op: tile.Dot, acc: SSAValue, result: SSAValue, depth: Dim, k: str) -> None:
+        """The product of the operands of a dot, which is `k` deep, and at most `depth`."""
+        a, b = self.operand(op.a, 1), self.operand(op.b, 0)
         product = self.sums_of(op, a.type)
-        depth = b.pitch if b_across else a.rows if a_across else a.pitch
-        if a_across and a.pitch != product.rows:
-            raise Unprintable(f"a product of {a.described()} across, which isn't whole blocks")
         m, n = product.rows, product.pitch
-        name = self.matmul(Product(a.type, product.type, m, n, depth, (m, depth), (depth, n)))
-        tails = [self.count(op.a, 0), self.count(op.b, 1), self.count(op.a, 1)]
-        if tails[2] == str(self.shape(op.a)[1]):
-            tails[2] = self.count(op.b, 0)
-        self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
-        for local, across, side in ((a, a_across, "A"), (b, b_across, "B")):
-            self.touched(local)
-            self.line(f"{name}.SetTensor{side}({local.name}{', true' if across else ''});")
-        self.line(f"{name}.SetTail({', '.join(tails)});")
+        left = (a.pitch, depth) if a.crossed else (m, a.pitch)
+        right = (b.pitch, n) if b.crossed else (depth, b.pitch)
+        places = a.position, b.position
+        name = self.matmul(Product(a.type, product.type, m, n, depth, left, right, places))
+        if a.local is not None or b.local is not None:
+            self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
+        for side, matrix in (("A", a), ("B", b)):
+            if matrix.local is not None:
+                self.touched(matrix.local)
+            flag = ", true" if matrix.crossed else ""
+            self.line(f"{name}.SetTensor{side}({matrix.start}{flag});")
+        self.line(f"{name}.SetTail({self.count(op.a, 0)}, {self.count(op.b, 1)}, {k});")
         self.vector_line(f"{name}.IterateAll({product.name});", product, [])
-        self.add_to(op.acc, op.result, product)
+        self.add_to(acc, result, product)
+
+    def operand(self, value: SSAValue, depth: int) -> Matrix:
+        """An operand in device memory if it is only loaded, else in the unified buffer."""
+        source, across = uncrossed(value) if value not in self.locals else (value, False)
+        here = source in self.locals or not isinstance(source.owner, tile.Load)
+        if not here and (matrix := self.matrix_of(source, across, depth)) is not None:
+            return matrix
+        local = self.tile_of(source)
+        return Matrix(local.type, local.name, local.pitch, across, local)
+
+    def is_direct(self, op: tile.Load) -> bool:
+        """Whether a load is left to the cube unit: all that needs it are products."""
+        uses = [(u, op.result) for u in op.result.uses]
+        for use, _ in list(uses):
+            if isinstance(use.operation, tile.Transpose):
+                uses.remove((use, op.result))
+                uses += [(u, use.operation.result) for u in use.operation.result.uses]
+        return bool(uses) and all(
+            isinstance(use.operation, tile.Dot)
+            and use.index in (0, 1)
+            and self.matrix_of(op.result, value is not op.result, 1 - use.index) is not None
+            for use, value in uses
+        )
 
     def sums_of(self, op: tile.Dot, type: str) -> Local:
         """The tile that a product goes to."""
@@ -154,31 +189,15 @@ class Products(Rows):
 
     def whole_product(self, op: scf.ForOp) -> bool:
         """Write a loop that adds up products of what it loads as one product, if it is one."""
-        dot = self.only_dot(op)
-        k = self.extents.size_of(op.ub)
+        dot, k = self.only_dot(op), self.extents.size_of(op.ub)
         if dot is None or k is None or self.extents.size_of(op.lb) != 0:
             return False
-        (a, a_across), (b, b_across) = uncrossed(dot.a), uncrossed(dot.b)
-        (a, a_across), (b, b_across) = uncrossed(dot.a), uncrossed(dot.b)
-        counter, names = op.body.block.args[0], dict(self.names)
-        self.names[counter] = "0"
-        left, right = self.matrix_of(a, a_across, 1), self.matrix_of(b, b_across, 0)
+        names = dict(self.names)
+        self.names[op.body.block.args[0]] = "0"
+        if all(self.is_direct(o) for o in op.body.block.ops if isinstance(o, tile.Load)):
+            self.multiply(dot, op.iter_args[0], op.results[0], k, dim_text(k))
         self.names = names
-        if left is None or right is None or left.type != right.type:
-            return False
-        product = self.sums_of(dot, left.type)
-        m, n = product.rows, product.pitch
-        given = (left.pitch, k) if left.crossed else (m, left.pitch)
-        other = (right.pitch, n) if right.crossed else (k, right.pitch)
-        name = self.matmul(Product(left.type, product.type, m, n, k, given, other, "GM"))
-        for side, matrix in (("A", left), ("B", right)):
-            flag = ", true" if matrix.crossed else ""
-            self.line(f"{name}.SetTensor{side}({matrix.start}{flag});")
-        sizes = self.count(dot.a, 0), self.count(dot.b, 1), dim_text(k)
-        self.line(f"{name}.SetTail({', '.join(sizes)});")
-        self.vector_line(f"{name}.IterateAll({product.name});", product, [])
-        self.add_to(op.iter_args[0], op.results[0], product)
-        return True
+        return op.results[0] in self.locals
 
     def only_dot(self, op: scf.ForOp) -> tile.Dot | None:
         """The product that is all that a loop computes."""
@@ -202,7 +221,7 @@ class Products(Rows):
         return dot if sides == loads and not computed and whole and alone and once else None
 
     def matrix_of(self, value: SSAValue, across: bool, depth: int) -> Matrix | None:
-        """The matrix in device memory that a loop takes tiles from; `depth` is the summed dim."""
+        """The matrix in device memory that tiles are taken from; `depth` is the summed dim."""
         load = value.owner
         if not isinstance(load, tile.Load) or len(self.shape(value)) != 2:
             return None
@@ -216,7 +235,5 @@ class Products(Rows):
         if along is None or beside is None or 1 not in (along, beside):
             return None
         start = f"{self.gm(load.buffer)}[{self.address(load, ['0', '0'])}]"
-        # crossed: a left operand whose columns, or a right one whose rows, lie apart
-        side_by_side = along if depth else beside
-        crossed = side_by_side != 1
+        crossed = (along if depth else beside) != 1
         return Matrix(type, start, (along if beside == 1 else beside), crossed)

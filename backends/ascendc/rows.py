@@ -52,7 +52,7 @@ class Rows(Elements):
         out = self.result(op.result, apart=True)
         length, side = self.count(op.input, op.dim), x.pitch * math.prod(x.dims[op.dim + 1 : -1])
         rest = ["0"] * (len(x.shape) - 1 - op.dim)
-        with self.loops([self.count(op.input, d) for d in range(op.dim)]) as at:
+        with self.vector_loops([self.count(op.input, d) for d in range(op.dim)]) as at:
             to, first = part(out, [*at, "0", *rest]), part(x, [*at, "0", *rest])
             self.vector_line(f"DataCopy({to}, {first}, {side});", out, [x])
             with self.loop_of("r", "1", length):
@@ -66,7 +66,7 @@ class Rows(Elements):
         *counts, length = (self.count(op.input, d) for d in range(op.dim + 1))
         rest = ["0"] * (len(x.shape) - 1 - op.dim)
         call, _ = REDUCTIONS[op.kind]
-        with self.loops(counts) as at:
+        with self.vector_loops(counts) as at:
             to, row = part(out, [*at, "0", *rest]), part(x, [*at, "0", *rest])
             self.vector_line(f"{call}({to}, {row}, {work.name}, {length});", out, [x, work])
 
@@ -80,7 +80,7 @@ class Rows(Elements):
         folded = self.scratch("folded", x.type, (*x.dims[:-1], x.repeat)) if wide else x
         near = folded.pitch // x.block
         out = self.result(op.result, apart=True)
-        with self.loops(counts[:-1]) as outer, self.row_chunks(counts[-1:], x) as (rows, n):
+        with self.vector_loops(counts[:-1]) as outer, self.row_chunks(counts[-1:], x) as (rows, n):
             at = [*outer, *rows, "0", *rest]
             source = part(folded, at)
             if wide:
@@ -197,7 +197,7 @@ class Rows(Elements):
         last = len(out.dims) - 1
         rows = out.dims[last - 1] if last else 1
         rest = ["0"] * (len(out.shape) - max(last - 1, 0))
-        with self.loops(counts[: max(last - 1, 0)]) as at:
+        with self.vector_loops(counts[: max(last - 1, 0)]) as at:
             to, there = part(out, [*at, *rest]), part(source, [*at, *rest])
             self.vector_line(f"DataCopy({to}, {there}, {rows * out.pitch});", out, [source])
 
@@ -240,7 +240,7 @@ class Rows(Elements):
         rows = [str(out.dims[last - 1])] if last else []
         far = out.pitch // out.block
         with (
-            self.loops(counts[: max(last - 1, 0)]) as outer,
+            self.vector_loops(counts[: max(last - 1, 0)]) as outer,
             self.row_chunks(rows, out) as (row, n),
         ):
             at = [*outer, *row, *rest]

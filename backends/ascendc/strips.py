@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import SSAValue
 
-from aicc.backends.ascendc.locals import Local, row_dim, up
+from aicc.backends.ascendc.locals import BLOCK, Local, row_dim, up
 from aicc.backends.ascendc.spellings import SIZES, memory_type
 from aicc.backends.ascendc.writer import Writer
 from aicc.backends.c_text import bracketed, plus
@@ -31,7 +31,8 @@ class Strips:
     row are every `step` elements of what was copied; 1 says that these are the tile, and 0 that
     their distances follow no rule. What a mask says beyond where axes end: `guards` of other dims,
     under which strips are copied at all, and `checks` of the last one. Where a check is false an
-    element is found `fill_at` elements from the beginning of its strip.
+    element is found `fill_at` elements from the beginning of its strip. A strip may be cut into
+    `runs` of so many elements, with so many from one to the next.
     """
 
     order: tuple[int, ...]
@@ -41,6 +42,7 @@ class Strips:
     guards: tuple[SSAValue, ...] = ()
     checks: tuple[SSAValue, ...] = ()
     fill_at: int = 0
+    runs: tuple[int, int] | None = None
 
 
 class StripPlans(Writer):
@@ -78,13 +80,36 @@ class StripPlans(Writer):
     # ------------------------------------------------------------------ kinds of strips
 
     def rows_of(self, op: tile.Access) -> Strips | None:
-        """Rows, where their elements lie side by side."""
+        """Rows, where their elements lie side by side, or runs of them do."""
         shape = self.access_shape(op)
         last = row_dim(shape)
-        if not self.is_cut_by_ends(op) or (shape[last] != 1 and self.address_step(op, last) != 1):
+        if not self.is_cut_by_ends(op):
+            return None
+        step = self.address_step(op, last) if shape[last] != 1 else 1
+        runs = self.runs_of(op, last, shape[last]) if step is None else None
+        if step != 1 and runs is None:
             return None
         counts = self.access_counts(op)
-        return Strips(tuple(range(last + 1)), shape[: last + 1], tuple(counts[: last + 1]))
+        rows = shape[: last + 1], tuple(counts[: last + 1])
+        return Strips(tuple(range(last + 1)), *rows, runs=runs)
+
+    def runs_of(self, op: tile.Access, dim: int, block: int) -> tuple[int, int] | None:
+        """How many elements lie side by side along a dim, and how far apart such runs are.
+
+        Runs are whole blocks of the unified buffer, and the tile has whole runs.
+        """
+        distances = self.distances(op, dim)
+        if distances is None or len(distances) < 2:
+            return None
+        jumps = np.flatnonzero(np.diff(distances) != 1)
+        run = int(jumps[0]) + 1 if len(jumps) else len(distances)
+        if block % run or len(distances) % run or run * SIZES[self.stored_type(op)] % BLOCK:
+            return None
+        apart = np.diff(distances[::run])
+        inside = np.diff(distances.reshape(-1, run)) == 1
+        if not inside.all() or len(set(apart.tolist())) > 1:
+            return None
+        return run, int(apart[0]) if len(apart) else run
 
     def strips_of(self, op: tile.Load) -> Strips | None:
         """The strips of a load; None where elements have to be loaded one by one."""

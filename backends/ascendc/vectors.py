@@ -26,7 +26,8 @@ class Vectors(Products):
         """Write an op whose result is a tile."""
         name = op.name
         if isinstance(op, tile.Load):
-            self.load(op)
+            if not self.is_direct(op):
+                self.load(op)
         elif isinstance(op, tile.Reduce):
             self.reduce(op)
         elif isinstance(op, tile.ArgReduce):

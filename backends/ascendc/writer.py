@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from xdsl.ir import SSAValue
 
@@ -275,8 +275,6 @@ class Writer(Indices):
         """Loops over so many rows of each dim; gives the index of each."""
         at: list[str] = []
         opened = 0
-        if any(n != "1" for n in counts):
-            self.sync("S_V")
         before = set(self.dirty)
         for d, n in enumerate(counts):
             if n == "1":
@@ -297,10 +295,14 @@ class Writer(Indices):
             self.depth -= 1
             self.line("}")
 
+    def vector_loops(self, counts: Sequence[str]) -> AbstractContextManager[list[str]]:
+        """Loops of which each round gives the vector unit something to do."""
+        self.sync("S_V")
+        return self.loops(counts)
+
     @contextmanager
     def when(self, *tests: str) -> Iterator[None]:
         """What is done only if all tests are true."""
-        self.sync("S_V")
         before = set(self.dirty)
         if tests:
             self.line(f"if ({' && '.join(tests)}) {{")

@@ -59,29 +59,18 @@ class Matmul {
     using namespace AscendC;
     if (!tiling) emulator::fail("Matmul: IterateAll before REGIST_MATMUL_OBJ");
     if (!has_a || !has_b) emulator::fail("Matmul: IterateAll before SetTensorA and SetTensorB");
-    const int64_t M = tiling->singleCoreM, N = tiling->singleCoreN, K = tiling->singleCoreK;
-    const bool far = A::pos == TPosition::GM;
-    const int64_t pitch_a = far ? (across ? tiling->M : tiling->Ka) : (across ? M : K);
-    const int64_t pitch_b = far ? (down ? tiling->Kb : tiling->N) : (down ? K : N);
+    const int64_t M = tiling->singleCoreM, N = tiling->singleCoreN;
+    constexpr bool FAR_A = A::pos == TPosition::GM, FAR_B = B::pos == TPosition::GM;
+    const int64_t pitch_a = across ? tiling->M : tiling->Ka, pitch_b = down ? tiling->Kb : tiling->N;
     const auto at_a = [&](int64_t i, int64_t p) { return across ? p * pitch_a + i : i * pitch_a + p; };
     const auto at_b = [&](int64_t p, int64_t j) { return down ? j * pitch_b + p : p * pitch_b + j; };
     if (m < 1 || n < 1 || k < 1) emulator::fail("Matmul: a product of ", m, " x ", n, " x ", k);
-    if (far) {
-      far_a.check(0, at_a(m - 1, k - 1) + 1), far_b.check(0, at_b(k - 1, n - 1) + 1);
-      here_read(far_a.label, m * k), here_read(far_b.label, n * k);
-      emulator::spend(PIPE_MTE2, 30 + (m + n) * k * int64_t(sizeof(TA)) / emulator::BYTES_A_CLOCK);
-    } else {
-      a.check(PIPE_MTE3, at_a(m - 1, k - 1) + 1, false, "Matmul A");
-      b.check(PIPE_MTE3, at_b(k - 1, n - 1) + 1, false, "Matmul B");
-      for (int64_t p = 0; p < k; ++p) {
-        for (int64_t i = 0; i < m; ++i) a[at_a(i, p)].all_known(1, "Matmul A");
-        for (int64_t j = 0; j < n; ++j) b[at_b(p, j)].all_known(1, "Matmul B");
-      }
-    }
+    operand<FAR_A>(a, far_a, m, k, at_a, "Matmul A");
+    operand<FAR_B>(b, far_b, k, n, at_b, "Matmul B");
     c.check(PIPE_V, M * N, true, "Matmul C");
     emulator::know(c.first, M * N * int64_t(sizeof(TC)), false);
-    const TA* x = far ? far_a.GetPhyAddr() : a.data();
-    const TB* y = far ? far_b.GetPhyAddr() : b.data();
+    const TA* x = FAR_A ? far_a.GetPhyAddr() : a.data();
+    const TB* y = FAR_B ? far_b.GetPhyAddr() : b.data();
     std::vector<TC> row(size_t(n), TC(0));
     for (int64_t i = 0; i < m; ++i) {
       std::fill(row.begin(), row.end(), TC(0));
@@ -112,8 +101,25 @@ class Matmul {
   static_assert(std::is_same_v<TC, std::conditional_t<std::is_same_v<TA, int8_t>, int32_t, float>>,
                 "Matmul sums in float, int8_t in int32_t");
 
-  static void here_read(const std::string& label, int64_t elements) {
-    AscendC::emulator::here().count->tensors[label].read += elements * int64_t(sizeof(TA));
+  // Checks what is read of an operand of so many rows and columns.
+  template <bool FAR, class T, class F>
+  static void operand(const AscendC::LocalTensor<T>& near, const AscendC::GlobalTensor<T>& far,
+                      int64_t rows, int64_t columns, F at, const char* call) {
+    using namespace AscendC;
+    const int64_t reach = at(rows - 1, columns - 1) + 1;
+    if (FAR) {
+      far.check(0, reach);
+      const int64_t bytes = rows * columns * int64_t(sizeof(T));
+      emulator::here().count->tensors[far.label].read += bytes;
+      emulator::spend(PIPE_MTE2, 30 + bytes / emulator::BYTES_A_CLOCK);
+      return;
+    }
+    near.check(PIPE_MTE3, reach, false, call);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < columns; ++j)
+        if (!near.known(at(i, j)))
+          emulator::fail(call, ": buffer ", near.name(), ": element ", at(i, j),
+                         " is read, which nothing was written to but padding");
   }
   template <class T>
   static auto number(T x) {
