@@ -162,11 +162,12 @@ class CompiledModel:
         """Inputs, outputs, ops by kind, parameters, FLOPs, bytes, and seconds per pass."""
         return summarize(self.module, self._records)
 
-    def save(self, path: str | Path, archs: Sequence[str] = ()) -> Path:
+    def save(self, path: str | Path, archs: Sequence[str] = (), form: str | None = None) -> Path:
         """Write an artifact to the folder `path` (see `aicc.artifact`).
 
         `archs`: chips that its kernels are compiled for as well (``sm_90``, ``gfx942``); no GPU is
-        needed. Raises CompileError for those that the target doesn't know.
+        needed. `form`: the kind of project, for targets with several: ``custom_op`` for Ascend C.
+        Raises CompileError for those that the target doesn't know.
         """
         if self._specialized:
             fixed = ", ".join(self._specialized)
@@ -174,9 +175,19 @@ class CompiledModel:
                 f"the structure depends on the values of {fixed}: they are fixed now"
             )
         try:
-            return save_artifact(self.module, self.target, self._program, path, archs)
+            program = in_form(self._program, form)
+            return save_artifact(self.module, self.target, program, path, archs)
         except (ValueError, RuntimeError) as e:
             raise CompileError(str(e)) from e
+
+
+def in_form(program: Program, form: str | None) -> Program:
+    """A program as another kind of project. Raises ValueError where there is none."""
+    if form is None:
+        return program
+    if not hasattr(program, "in_form"):
+        raise ValueError(f"only Ascend C projects have forms, such as '{form}'")
+    return program.in_form(form)  # type: ignore[attr-defined]
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -319,4 +330,5 @@ def load(path: str | Path) -> CompiledModel:
     """Load an artifact. Raises ArtifactError if it is damaged or was changed."""
     artifact = load_artifact(path)
     chosen = backend(artifact.target)
-    return CompiledModel(artifact.module, chosen, chosen.load(artifact.module))
+    program = in_form(chosen.load(artifact.module), artifact.manifest.get("form"))
+    return CompiledModel(artifact.module, chosen, program)

@@ -10,6 +10,7 @@ kernels.ARCH.so     those, built for an instruction set
 kernels.py          the kernels of the Triton target, which run without aicc
 model.asc           the kernels of the Ascend C target and what launches them; beside it main.cpp,
                     CMakeLists.txt and a README
+op_host, op_kernel  the same kernels as custom operators, if that was asked for
 tuning.json         each kernel's schedule, and what chose it (Triton target)
 *.cubin, *.hsaco    kernels compiled for chips, each with a .json of what a launch needs
 """
@@ -23,7 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -92,14 +93,16 @@ def save_artifact(
         constants = {**named_constants(module), **program.constants}
         save_weights(constants, staging / "model.safetensors")
         (staging / "model.mlir").write_text(print_module(module))
-        (staging / program.source_name).write_text(program.source)
-        for name, data in program.files(archs).items():
+        written = {program.source_name: program.source.encode(), **program.files(archs)}
+        for name, data in written.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_bytes(data)
-        files = {p.name: _hash(p) for p in sorted(staging.iterdir())}
+        files = {_name(p, staging): _hash(p) for p in sorted(_files_in(staging))}
         manifest = {
             "format": FORMAT,
             "aicc": __version__,
             "target": target,
+            **({"form": form} if (form := getattr(program, "form", None)) else {}),
             **signature(module),
             "files": files,
         }
@@ -108,6 +111,23 @@ def save_artifact(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _listed(path: Path) -> set[str]:
+    """The files of an artifact that is about to be replaced, as far as its manifest can be read."""
+    try:
+        files = json.loads((path / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        files = ()
+    return {*files, MANIFEST}
 
 
 def _swap(staging: Path, path: Path, files: dict[str, str]) -> None:
@@ -121,9 +141,12 @@ def _swap(staging: Path, path: Path, files: dict[str, str]) -> None:
     except OSError:
         os.rename(old / "artifact", path)
         raise
-    for left in (old / "artifact").iterdir():
-        if left.name not in files and left.name != MANIFEST:
-            os.rename(left, path / left.name)
+    replaced = _listed(old / "artifact")
+    for left in _files_in(old / "artifact"):
+        name = _name(left, old / "artifact")
+        if name not in files and name not in replaced:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(left, path / name)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -142,7 +165,8 @@ def load_artifact(path: str | Path) -> Artifact:
     if manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: format {manifest.get('format')}, this aicc reads {FORMAT}")
     for name, digest in files.items():
-        if Path(name).name != name:
+        parts = PurePosixPath(name).parts
+        if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name:
             raise ArtifactError(f"{path}: {MANIFEST} names '{name}', outside the folder")
         if not (path / name).is_file():
             raise ArtifactError(f"{path}: {name} is missing")

@@ -95,6 +95,9 @@ def compile(
         str | None, typer.Option(help="Compile kernels for chips too: sm_90,gfx942; x86-64-v3.")
     ] = None,
     tuning: Tuning = None,
+    ascendc_project: Annotated[
+        str | None, typer.Option(help="Ascend C as: asc (default), or custom_op, for aclnn.")
+    ] = None,
 ) -> None:
     """Compile MODEL and write an artifact."""
     from aicc.dumps import observers
@@ -110,7 +113,7 @@ def compile(
     if verify:
         _verify(compiled, model, dim)
     where = output if output is not None else Path(_stem(model) + ".aicc")
-    compiled.save(where, archs)
+    compiled.save(where, archs, ascendc_project)
     typer.echo(f"artifact: {where}", err=True)
     if dump_ir is not None:
         typer.echo(f"IR dumps: {dump_ir}", err=True)

@@ -68,9 +68,10 @@ def bind(kernel: tile.Kernel, schedule: dict[str, int]) -> None:
 
 def longest(kernel: tile.Kernel, name: str) -> int:
     """The block that is tried first: all of what it walks through, where that is short."""
-    if name not in FIRST:
+    size = extent(kernel, name)
+    if name not in FIRST or size == 0:
         return kernel.schedule[name]
-    whole = 1 << (max(extent(kernel, name), 1) - 1).bit_length()
+    whole = 1 << (size - 1).bit_length()
     return min(FIRST[name], max(whole, least_of(kernel)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
+from aicc.backends.ascendc.custom_op import CustomOps
 from aicc.backends.ascendc.kernels import KernelPrinter
 from aicc.backends.ascendc.locals import Overflow
 from aicc.backends.ascendc.project import Project
@@ -19,6 +20,9 @@ from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
+
+FORMS = ("asc", "custom_op")
+"""Kinds of projects."""
 
 LONGEST = 2048
 """Elements of a row that is held in one tile: several such tiles have room beside one another."""
@@ -55,15 +59,28 @@ class AscendBackend(Evaluated):
 
 
 class AscendProgram:
-    """A module as an Ascend C project; calls run it on the emulator."""
+    """A module as an Ascend C project; calls run it on the emulator.
 
-    def __init__(self, module: ModuleOp):
-        self.project = Project(module)
-        self.source, self.source_name = self.project.source, "model.asc"
-        self.constants: Mapping[str, DenseAttr] = self.project.host.constants
+    `form` is what the project is made of: ``asc``, one source for kernels and host, or
+    ``custom_op``, operators that are called through aclnn.
+    """
+
+    def __init__(self, module: ModuleOp, form: str | None = None):
+        project = Project(module)
+        self.module, self.form, self.host = module, form or FORMS[0], project.host
+        if self.form not in FORMS:
+            raise ValueError(f"no form '{form}' of an Ascend C project: {' or '.join(FORMS)}")
+        self.project = project if self.form == FORMS[0] else CustomOps(project)
+        self.printers = project.printers
+        self.source, self.source_name = self.project.source, self.project.source_name
+        self.constants: Mapping[str, DenseAttr] = project.host.constants
         func = main_of(module)
         self.input_names, self.output_names = input_names(func), output_names(func)
         self._emulated: Any = None
+
+    def in_form(self, form: str) -> AscendProgram:
+        """The same module as another kind of project. Raises ValueError."""
+        return AscendProgram(self.module, form)
 
     def files(self, archs: Sequence[str]) -> dict[str, bytes]:
         """What stands beside the source: the build, and what it says of itself."""
@@ -79,5 +96,5 @@ class AscendProgram:
         from aicc.backends.ascendc.emulate import Emulated
 
         if self._emulated is None:
-            self._emulated = Emulated(self.project)
+            self._emulated = Emulated(self)
         return self._emulated(*inputs)

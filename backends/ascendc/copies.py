@@ -106,7 +106,7 @@ class Copies(StripPlans, ABC):
         They begin at an index of the last dim.
         """
         *rows, n = strips.counts
-        if "0" in strips.counts:
+        if "0" in self.access_counts(op):
             return
         size, rank = SIZES[local.type], len(self.access_shape(op))
         step = self.address_step(op, strips.order[-2]) if rows and rows[-1] != "1" else None

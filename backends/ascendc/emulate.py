@@ -7,18 +7,21 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aicc.backends.ascendc.project import Project
 from aicc.backends.c_compiler import BuildError, cache_folder, compiler, compiler_version, made
 from aicc.backends.c_host import arrays_of
 from aicc.ir.symbols import evaluate
 from aicc.ir.types import element_type, shape_of
+
+if TYPE_CHECKING:
+    from aicc.backends.ascendc.backend import AscendProgram
 
 FOLDER = Path(__file__).parent / "emulator"
 
@@ -95,19 +98,24 @@ def headers() -> str:
     return "\0".join(p.read_text() for p in paths)
 
 
-def build(source: str) -> Path:
-    """A library of a project's source and the emulator. Raises BuildError."""
+def build(source: str, files: Mapping[str, bytes] = {}) -> Path:
+    """A library of a source, the files that it includes, and the emulator. Raises BuildError."""
     if compiler() is None:
         raise BuildError("the emulator needs a C++ compiler: install g++, or set CXX")
     include = prepared()
-    path = include.parent / f"{key(source, DRIVER)}.so"
+    path = include.parent / f"{key(source, DRIVER, *map(str, files.items()))}.so"
     if path.is_file():
         return path
 
     def make(goal: Path) -> None:
         file = goal.with_suffix(".cpp")
         file.write_text(source + DRIVER)
-        compile("-I", str(include), "-shared", str(file), "-o", str(goal))
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / name).write_bytes(data)
+            own = ["-I", folder] if files else []
+            compile("-I", str(include), *own, "-shared", str(file), "-o", str(goal))
 
     made(path, make)
     return path
@@ -154,9 +162,12 @@ def compile(*arguments: str) -> None:
 class Emulated:
     """A project on the emulator. `counters` holds what the last call counted, by kernel."""
 
-    def __init__(self, project: Project, source: str | None = None):
-        self.host = project.host
-        self.library = ctypes.CDLL(str(build(source or project.source)))
+    def __init__(self, program: AscendProgram, source: str | None = None):
+        self.host = program.host
+        files = {}
+        if program.form != "asc":
+            files = {**program.files(()), program.source_name: program.source.encode()}
+        self.library = ctypes.CDLL(str(build(source or program.project.emulated(), files)))
         self.library.emulate.restype = ctypes.c_char_p
         self.library.emulated_counters.restype = ctypes.c_char_p
         self.library.model_arena.restype = ctypes.c_int64

@@ -77,7 +77,17 @@ class Project:
         self.host = HostProgram(module, self.printers)
         parts = [p.source() for p in self.printers.values()]
         self.ranges = symbol_ranges(module)
-        self.source = "\n".join([HEADER + HELPER_SOURCE, *parts, self.host.source, self.tables()])
+        self.source_name = "model.asc"
+        self.source = "\n".join([HEADER + self.helpers(), *parts, self.host.source, self.tables()])
+
+    @staticmethod
+    def helpers() -> str:
+        """Functions that kernels and tilings call."""
+        return HELPER_SOURCE + "\n"
+
+    def emulated(self) -> str:
+        """What the emulator is built with: the source, as it stands."""
+        return self.source
 
     def files(self) -> dict[str, bytes]:
         """The program around the kernels, its build, and what they say of themselves."""

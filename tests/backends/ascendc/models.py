@@ -64,6 +64,6 @@ def printed(name: str) -> tuple[AscendProgram, tuple[torch.Tensor, ...], torch.T
 def run(name: str, source: str | None = None) -> Emulated:
     """Run a case on the emulator, from a changed source too; raises EmulationError."""
     program, inputs, _ = printed(name)
-    emulated = Emulated(program.project, source)
+    emulated = Emulated(program, source)
     emulated(*[x.numpy() for x in inputs])
     return emulated

@@ -87,7 +87,7 @@ MUTATIONS = {
 @pytest.mark.parametrize("what", MUTATIONS)
 def test_mutations_are_found(what):
     pattern, replacement, message = MUTATIONS[what]
-    queues = sum(next(iter(printed("softmax")[0].project.printers.values())).budget.queues.values())
+    queues = sum(next(iter(printed("softmax")[0].printers.values())).budget.queues.values())
     source = mutated("softmax", pattern, replacement.replace("QUEUES", str(queues)))
     with pytest.raises(EmulationError, match=f"kernel softmax_core, block 0.*{message}"):
         run("softmax", source)

@@ -106,7 +106,18 @@ def test_queues_are_double_buffered():
 # ---------------------------------------------------------------------- what is printed
 
 OWN = {
-    *("Init", "Process", "CopyIn", "Compute", "CopyOut", "Sync", "Quotient", "Rest", "Larger", "Smaller"),
+    *(
+        "Init",
+        "Process",
+        "CopyIn",
+        "Compute",
+        "CopyOut",
+        "Sync",
+        "Quotient",
+        "Rest",
+        "Larger",
+        "Smaller",
+    ),
     *("ShiftedLeft", "ShiftedRight", "floordiv", "mod", "static_cast", "for", "if", "while"),
     *("sizeof", "return", "AICC_LAUNCH", "defined", "model_arena", "model_run", "bytes", "__mix__"),
     *("switch", "memcpy", "PipeBarrier", "launch"),
@@ -193,5 +204,5 @@ def test_tiles_that_live_together_lie_apart():
 
 def test_every_kernel_fits():
     for name in cases():
-        for printer in printed(name)[0].project.printers.values():
+        for printer in printed(name)[0].printers.values():
             assert printer.budget.total <= UB_BYTES

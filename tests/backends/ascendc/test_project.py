@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 import aicc
-from aicc.backends.ascendc.emulate import FOLDER
+from aicc.backends.ascendc.emulate import FOLDER, EmulationError
 from aicc.backends.ascendc.kernels import KernelPrinter
 from aicc.backends.ascendc.locals import Overflow
 from aicc.backends.c_compiler import compiler
 from aicc.cli import app
+from aicc.errors import CompileError
 from aicc.ir import tile
-from tests.backends.ascendc.models import cases
+from tests.backends.ascendc.models import cases, printed
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +123,14 @@ def small_transformer(name: str) -> nn.Module:
     import transformers
 
     torch.manual_seed(0)
+    sizes: dict[str, Any]
     if name == "bert":
         sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
         config = transformers.BertConfig(vocab_size=100, intermediate_size=128, **sizes)
         return transformers.BertModel(config).eval()
     sizes = {"n_positions": 32, "n_embd": 64, "n_layer": 2, "n_head": 4}
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
-    config = transformers.GPT2Config(vocab_size=100, use_cache=False, **sizes, **ends)
+    sizes |= {"bos_token_id": 0, "eos_token_id": 0}
+    config = transformers.GPT2Config(vocab_size=100, use_cache=False, **sizes)
     return transformers.GPT2LMHeadModel(config).eval()
 
 
@@ -144,3 +147,61 @@ def test_a_small_transformer(name, dtype):
     tolerance = 1e-4 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(found, want, rtol=tolerance, atol=tolerance)
     assert "Gm.GetValue(" not in compiled.source  # no element of device memory by itself
+
+
+# ---------------------------------------------------------------------- custom operators
+
+
+@pytest.mark.parametrize("name", ["softmax", "linear", "attention", "embedding"])
+def test_custom_operators(name, tmp_path):
+    """Each kernel is an operator, whose shapes and tiling the emulator asks for."""
+    model, inputs = cases()[name]
+    compiled = aicc.compile(model.eval(), inputs, target="ascendc")
+    compiled.save(tmp_path / "out", form="custom_op")
+    names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.cpp")}
+    assert {n.split("/")[0] for n in names} == {"op_host", "op_kernel"}
+    loaded = aicc.load(tmp_path / "out")
+    torch.testing.assert_close(loaded(*inputs), model(*inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_an_operator_serves_all_sizes(tmp_path):
+    rows = torch.export.Dim("rows", min=1, max=4096)
+    model = nn.Sequential(nn.Linear(16, 24), nn.Softmax(-1)).eval()
+    exported = torch.export.export(model, (torch.randn(5, 16),), dynamic_shapes=({0: rows},))
+    aicc.compile(exported, target="ascendc").save(tmp_path / "out", form="custom_op")
+    loaded = aicc.load(tmp_path / "out")
+    for n in (1, 7, 33):
+        x = torch.randn(n, 16)
+        torch.testing.assert_close(loaded(x), model(x), rtol=1e-4, atol=1e-5)
+    host = "".join(p.read_text() for p in (tmp_path / "out" / "op_host").glob("*.cpp"))
+    assert "context->GetInputShape(0)->GetOriginShape().GetDim(0)" in host
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("SetDim(0, 13)", "SetDim(0, 12)", "InferShape gives another shape for out"),
+        ("OutputDataType(0, ge::DT_FLOAT)", "OutputDataType(0, ge::DT_BOOL)", "another type"),
+        ('Input("input")', 'Output("input")', r"it is defined with 0 inputs and 2 outputs"),
+        ("tiling.blocks > 0 ? tiling.blocks : 1", "0", "its tiling sets no blocks"),
+    ],
+)
+def test_wrong_operators_are_found(old, new, message):
+    program, inputs, _ = printed("softmax")
+    custom = program.in_form("custom_op")
+    files = {name: data.decode() for name, data in custom.files(()).items()}
+    (host,) = [n for n in files if n.startswith("op_host/") and n.endswith(".cpp")]
+    assert old in files[host]
+    files[host] = files[host].replace(old, new)
+    custom.files = lambda archs: {n: text.encode() for n, text in files.items()}
+    with pytest.raises(EmulationError, match=f"operator SoftmaxCustom: .*{message}"):
+        custom(*[x.numpy() for x in inputs])
+
+
+def test_other_targets_have_no_such_projects(tmp_path):
+    compiled = aicc.compile(nn.ReLU(), (torch.randn(3),), target="numpy")
+    with pytest.raises(CompileError, match="only Ascend C projects have forms"):
+        compiled.save(tmp_path / "out", form="custom_op")
+    compiled = aicc.compile(nn.ReLU(), (torch.randn(3),), target="ascendc")
+    with pytest.raises(CompileError, match="no form 'tpu'"):
+        compiled.save(tmp_path / "out", form="tpu")

@@ -1,0 +1,4 @@
+// The tiling of products.
+#pragma once
+
+#include "../lib/matmul_intf.h"
