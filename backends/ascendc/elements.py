@@ -207,13 +207,13 @@ class Elements(Loads):
         return bits
 
     def select(self, op: tile.Select) -> None:
-        whole = not any(isinstance(c.owner, tile.InBounds) for c in parts_of(op.condition))
-        if (whole or not carries_on(op.result)) and (loaded := filled_load(op)) is not None:
-            self.locals[op.result] = self.tile_of(loaded)
-            return
         ends = self.ends_of(op.condition)
         if ends is not None and any(axis.bound[0] == 0 for axis in ends):
             self.locals[op.result] = self.tile_of(op.false)
+            return
+        whole = not any(isinstance(c.owner, tile.InBounds) for c in parts_of(op.condition))
+        if (whole or not carries_on(op.result)) and (loaded := filled_load(op)) is not None:
+            self.locals[op.result] = self.tile_of(loaded)
             return
         if ends is not None and op.true in self.locals:
             if not carries_on(op.result):
