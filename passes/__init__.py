@@ -23,6 +23,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "gather-log-softmax": _pass("gather_log_softmax", "GatherLogSoftmax"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
     "merge-matmuls": _pass("merge_matmuls", "MergeMatMuls"),
+    "narrow-products": _pass("narrow_products", "NarrowProducts"),
     "fit-tiles": _pass("fit_tiles", "FitTiles"),
     "pad-images": _pass("pad_images", "PadImages"),
     "pack-weights": _pass("pack_weights", "PackWeights"),

@@ -113,6 +113,8 @@ class Blocks(Vectors):
         result = op.results[0]
         if isinstance(op, SCALAR_OPS) or self.constant(result) is not None:
             return False
+        if not is_float(result) and not is_bool(result) and self.is_integer_tile(op):
+            return True
         if isinstance(op, (tile.Broadcast, tile.Reshape, tile.Transpose)):
             return op.input in self.locals and (is_float(result) or is_bool(result))
         if is_float(result):

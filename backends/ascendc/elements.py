@@ -45,14 +45,16 @@ class Elements(Loads):
 
     def constant(self, value: SSAValue) -> float | None:
         """The number that a value is everywhere, if it is known."""
-        while isinstance(value.owner, (tile.Broadcast, tile.Reshape, tile.Cast)):
-            if isinstance(value.owner, tile.Cast) and not is_count(value.owner):
-                return None
-            value = value.owner.input
-        if isinstance(value.owner, tile.Size):
-            size = bind(value.owner.value[0], self.kernel.schedule)
+        op = value.owner
+        if isinstance(op, (tile.Broadcast, tile.Reshape)):
+            return self.constant(op.input)
+        if isinstance(op, tile.Cast):
+            c = self.constant(op.input)
+            return c if c is not None and keeps_value(op, c) else None
+        if isinstance(op, tile.Size):
+            size = bind(op.value[0], self.kernel.schedule)
             return size if isinstance(size, int) else None
-        return value.owner.value if isinstance(value.owner, tile.Full) else None
+        return op.value if isinstance(op, tile.Full) else None
 
     def tile_of(self, value: SSAValue) -> Local:
         """The tile of a value; made if the value has none."""
@@ -296,6 +298,8 @@ class Elements(Loads):
             self.vector("CompareScalar", bits, [x], number(0, x.type), "CMPMODE::NE", count=x.count)
             return self.flags(self.result(op.result, apart=True), bits)
         integers = op.unsigned and not is_float(op.input)
+        if op.input in self.locals and self.locals[op.input].type == "uint8_t":
+            integers = False
         if (op.input not in self.locals and self.constant(op.input) is None) or integers:
             self.locals[op.result] = self.from_integers(op.input, goal, op.result, integers)
             return
@@ -368,15 +372,15 @@ def filled_load(op: tile.Select) -> SSAValue | None:
     return op.true if wanted == given else None
 
 
-def is_count(op: tile.Cast) -> bool:
-    """Whether a cast makes a number of an integer that all numbers of its type can be."""
-    source = tile_element(op.input.type)
-    return (
-        not op.unsigned
-        and is_float(op.result)
-        and isinstance(source, (IndexType, IntegerType))
-        and source != i1
-    )
+def keeps_value(op: tile.Cast, value: float) -> bool:
+    """Whether a cast of an integer gives the same number, in a wider or another type."""
+    source, goal = tile_element(op.input.type), tile_element(op.result.type)
+    if source == i1 or goal == i1 or not isinstance(source, (IndexType, IntegerType)):
+        return False
+    if is_float(op.result):
+        return not op.unsigned
+    bits = min(t.width.data if isinstance(t, IntegerType) else 64 for t in (source, goal))
+    return 0 <= value < 2 ** (bits - 1)
 
 
 def lies_alike(source: Local, goal: tuple[int, ...]) -> bool:
@@ -410,6 +414,9 @@ WAYS: dict[tuple[str, str], Sequence[str]] = {
     **{(t, "float"): ("half",) for t in ("int8_t", "uint8_t")},
     **{(t, "bfloat16_t"): ("half", "float") for t in ("int8_t", "uint8_t")},
     **{(t, "bfloat16_t"): ("float",) for t in ("int16_t", "int32_t", "int64_t")},
+    **{("float", t): ("half",) for t in ("int8_t", "uint8_t")},
+    **{("int32_t", t): ("float", "half") for t in ("int8_t", "uint8_t")},
+    **{(t, "int32_t"): ("half",) for t in ("int8_t", "uint8_t")},
     ("int64_t", "half"): ("float",),
     ("int32_t", "half"): ("float",),
     **{(t, u): ("float",) for t in ("half", "bfloat16_t") for u in ("int32_t", "int64_t")},

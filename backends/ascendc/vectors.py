@@ -6,7 +6,7 @@ from xdsl.ir import Operation
 
 from aicc.backends.ascendc.elements import COMPOSED
 from aicc.backends.ascendc.indices import is_bool, is_float
-from aicc.backends.ascendc.products import Products
+from aicc.backends.ascendc.integers import WORDS, Integers
 from aicc.backends.ascendc.spellings import (
     ADVANCED,
     BINARY,
@@ -17,7 +17,7 @@ from aicc.backends.c_text import Unprintable
 from aicc.ir import tile
 
 
-class Vectors(Products):
+class Vectors(Integers):
     """Writes ops whose results are tiles."""
 
     # ------------------------------------------------------------------ dispatch
@@ -46,6 +46,8 @@ class Vectors(Products):
             self.select(op)
         elif is_bool(op.results[0]):
             self.logic(op)
+        elif name in WORDS:
+            self.words(op)
         elif name in BINARY:
             self.binary(op)
         elif name in UNARY:
