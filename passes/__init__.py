@@ -27,6 +27,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "fit-tiles": _pass("fit_tiles", "FitTiles"),
     "pad-images": _pass("pad_images", "PadImages"),
     "pack-weights": _pass("pack_weights", "PackWeights"),
+    "place-tiles": _pass("place_tiles", "PlaceTiles"),
     "plan-memory": _pass("plan_memory", "PlanMemory"),
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),

@@ -39,13 +39,23 @@ def fits(kernel: Operation) -> bool:
     return True
 
 
+def placed(kernel: Operation) -> tuple[dict[str, int], dict[str, int]] | None:
+    """The bytes of a kernel's queues' buffers, and where its tiles begin in the pool."""
+    assert isinstance(kernel, tile.Kernel)
+    with suppress(Unprintable):
+        printer = KernelPrinter(kernel)
+        queues = {name: local.bytes for name, local in printer.queues.items()}
+        return queues, {local.name: local.offset for local in printer.pool}
+    return None
+
+
 class AscendBackend(Evaluated):
     """Prints kernels in Ascend C, and runs them on an emulator of the chip's vector cores."""
 
     name = "ascendc"
-    description = TargetDescription("ascendc", keeps, fits)
+    description = TargetDescription("ascendc", keeps, fits, placed)
     to_tiles = TO_TILES.replace("lower-to-tile", f"pad-images,lower-to-tile{{longest={LONGEST}}}")
-    lowering = f"{to_tiles},fit-tiles,dce,plan-memory"
+    lowering = f"{to_tiles},fit-tiles,place-tiles,dce,plan-memory"
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

@@ -217,20 +217,29 @@ class Emulated:
 def summary(counters: Mapping[str, Any]) -> list[str]:
     """A line a kernel: bytes from and to device memory, and which pipe would bound it.
 
-    Clocks are estimates, of 256 bytes a clock on the vector unit and 32 on each copying pipe: pipes
-    run side by side, so a kernel takes about as long as its busiest one.
+    How busy pipes are is an estimate. A core goes through rounds, one for each tensor that its
+    busiest queue takes. A round's copies run beside the arithmetic of the one before, so the first
+    round takes as long as all of its pipes, each other one as long as its slowest. A clock is 256
+    bytes on the vector unit, 32 on each copying pipe, and 4,096 products on the cube unit.
     """
     lines = []
     for name, c in counters.items():
         read, written = (sum(t[i] for t in c["tensors"].values()) for i in (0, 1))
-        busiest = max(c["pipes"].values(), default=0) or 1
         pipes = sorted(c["pipes"].items(), key=lambda p: -p[1])
-        shares = ", ".join(f"{pipe} {clocks / busiest:.0%}" for pipe, clocks in pipes)
+        rounds = max((q[1] for q in c["queues"].values()), default=1) / max(c["blocks"], 1)
+        clocks = busy_clocks([n / max(c["blocks"], 1) for _, n in pipes], max(rounds, 1))
+        shares = ", ".join(f"{p} {n / max(c['blocks'], 1) / clocks:.0%}" for p, n in pipes)
         lines.append(
             f"{name}: {c['blocks']} blocks, {read} bytes read, {written} written, "
-            f"{c['ub_bytes']} of the unified buffer; estimated: {shares}"
+            f"{c['ub_bytes']} of the unified buffer; estimated: {clocks:.0f} clocks, busy: {shares}"
         )
     return lines
+
+
+def busy_clocks(pipes: Sequence[float], rounds: float) -> float:
+    """Clocks of a core whose pipes are busy for so many clocks each, in so many rounds."""
+    slowest = max(pipes, default=0)
+    return max((sum(pipes) + (rounds - 1) * slowest) / rounds, 1)
 
 
 def poisoned(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:

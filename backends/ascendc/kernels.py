@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 
 from aicc.backends.ascendc.blocks import Blocks
 from aicc.backends.ascendc.indices import is_bool, is_float
-from aicc.backends.ascendc.locals import UB_BYTES, Overflow, place
+from aicc.backends.ascendc.locals import UB_BYTES, Overflow, place, placed_as
 from aicc.backends.ascendc.spellings import memory_type
 from aicc.backends.ascendc.writer import OWN_NAMES
 from aicc.backends.c_text import (
@@ -73,7 +73,7 @@ class KernelPrinter(Blocks):
         except UnknownSize as e:
             raise Unprintable(str(e)) from None
         self.leave_block()
-        pool = place(self.pool)
+        pool = placed_as(self.pool, kernel.places) if kernel.places else place(self.pool)
         queues = {n: 2 * local.bytes for n, local in self.queues.items()}
         self.budget = Budget(queues, pool)
         if self.budget.total > UB_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aicc.backends.ascendc.spellings import SIZES
@@ -21,6 +21,10 @@ REPEAT = 256
 
 class Overflow(Exception):
     """A kernel's tiles don't fit into the unified buffer."""
+
+
+class Misplaced(ValueError):
+    """Places that a kernel's tiles can't have."""
 
 
 def row_dim(shape: Sequence[int]) -> int:
@@ -102,6 +106,25 @@ class Local:
     def described(self) -> str:
         dims = ", ".join(map(str, self.shape))
         return f"{self.type}[{dims}]"
+
+
+def placed_as(locals: Sequence[Local], places: Mapping[str, int]) -> int:
+    """Put tiles where they are said to begin. Raises Misplaced where two of one time overlap."""
+    if {t.name for t in locals} != places.keys():
+        missing = {t.name for t in locals} ^ places.keys()
+        raise Misplaced(f"places don't name the kernel's tiles: {', '.join(sorted(missing))}")
+    for local in locals:
+        local.offset = places[local.name]
+        if local.offset < 0 or local.offset % BLOCK:
+            raise Misplaced(
+                f"{local.name} begins at byte {local.offset}, which is no block's first"
+            )
+    for i, x in enumerate(locals):
+        for y in locals[:i]:
+            together = x.start < y.end and y.start < x.end
+            if together and x.offset < y.offset + y.bytes and y.offset < x.offset + x.bytes:
+                raise Misplaced(f"{x.name} and {y.name} live at the same time and overlap")
+    return max((up(t.offset + t.bytes, BLOCK) for t in locals), default=0)
 
 
 def place(locals: Sequence[Local]) -> int:

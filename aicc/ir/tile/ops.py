@@ -46,7 +46,9 @@ class Kernel(GraphOp):
     those that `schedule` gives a value are schedule parameters, the others arguments of a launch
     (`sizes`). `work` (arithmetic operations) and `moved` (bytes of device memory)
     are of one launch. `origin` says what chose the schedule, `library`
-    names a call that does the same and was measured to be faster.
+    names a call that does the same and was measured to be faster. For chips whose memory is placed
+    by hand: `queues`, the bytes of each of the two buffers of what is copied, and `places`, the
+    byte in the rest at which each tile begins.
     """
 
     name = "tile.kernel"
@@ -60,6 +62,8 @@ class Kernel(GraphOp):
     moved: tuple[Dim, ...] = param(DIMS, default=())
     origin: str = param(str, default="")
     library: str = param(str, default="")
+    queues: dict[str, int] = param(SCHEDULE, default={})
+    places: dict[str, int] = param(SCHEDULE, default={})
 
     def verify_(self) -> None:
         for arg in self.body.block.args:

@@ -97,6 +97,7 @@ def test_what_has_no_room_is_said_by_buffer():
     (kernel,) = [op for op in compiled.module.ops if isinstance(op, tile.Kernel)]
     schedule = {k: 512 if k.startswith("BLOCK") else v for k, v in kernel.schedule.items()}
     kernel.set_param("schedule", schedule)
+    kernel.set_param("places", {})
     with pytest.raises(Overflow, match=r"bytes of the unified buffer's 188160: in\w+: \d+, .*pool"):
         KernelPrinter(kernel)
 
@@ -147,6 +148,32 @@ def test_a_small_transformer(name, dtype):
     tolerance = 1e-4 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(found, want, rtol=tolerance, atol=tolerance)
     assert "Gm.GetValue(" not in compiled.source  # no element of device memory by itself
+
+
+# ---------------------------------------------------------------------- places in the IR
+
+
+def test_places_are_text_that_can_be_changed(model):
+    """Where tiles lie stands on the kernel; what is printed follows it, if it can be so."""
+    compiled = aicc.compile(model, (torch.randn(4, 16),), target="ascendc")
+    (kernel, *_) = [op for op in compiled.module.ops if isinstance(op, tile.Kernel)]
+    printer = KernelPrinter(kernel)
+    assert kernel.places == {t.name: t.offset for t in printer.pool} and kernel.places
+    assert kernel.queues == {name: t.bytes for name, t in printer.queues.items()}
+    moved = {name: at + 32 for name, at in kernel.places.items()}
+    kernel.set_param("places", moved)
+    changed = KernelPrinter(kernel)
+    assert changed.budget.pool == printer.budget.pool + 32
+    first = next(iter(moved))
+    assert f", {moved[first]});" in changed.source()
+    for places, message in (
+        (dict.fromkeys(moved, 0), "live at the same time and overlap"),
+        ({**moved, first: 4}, "begins at byte 4"),
+        ({"other": 0}, "don't name the kernel's tiles"),
+    ):
+        kernel.set_param("places", places)
+        with pytest.raises(ValueError, match=message):
+            KernelPrinter(kernel)
 
 
 # ---------------------------------------------------------------------- custom operators

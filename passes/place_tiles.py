@@ -1,0 +1,27 @@
+"""Where the tiles of a kernel lie in the memory of a core."""
+
+from __future__ import annotations
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from aicc.ir import tile
+from aicc.ir.interfaces import CompileContext
+
+
+class PlaceTiles(ModulePass):
+    """Note on every kernel what the target puts where: queues of two buffers, and tiles between.
+
+    The target prints kernels by these notes, which may be changed.
+    """
+
+    name = "place-tiles"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        assert isinstance(ctx, CompileContext)
+        for kernel in op.ops:
+            if isinstance(kernel, tile.Kernel) and (found := ctx.target.place(kernel)) is not None:
+                queues, places = found
+                kernel.set_param("queues", queues)
+                kernel.set_param("places", places)
