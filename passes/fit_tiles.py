@@ -38,7 +38,7 @@ class FitTiles(ModulePass):
     """
 
     name = "fit-tiles"
-    cores: int = 20
+    cores: int = 40
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         assert isinstance(ctx, CompileContext)

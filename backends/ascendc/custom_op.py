@@ -98,7 +98,7 @@ class Operator:
         """Definition, shapes and tiling."""
         cls, names = self.printer.class_name, [cpp_name(s) for s in self.kernel.sizes]
         given = ", ".join([*names, "cores"])
-        cores = "GetCoreNumAic" if self.printer.matmuls else "GetCoreNumAiv"
+        blocks = "tiling.cores / 2" if self.printer.matmuls else "tiling.cores"
         return "\n".join(
             [
                 f"// {origin_text(self.kernel, self.kernel.sym_name)}",
@@ -110,12 +110,12 @@ class Operator:
                 "",
                 "static ge::graphStatus Tile(gert::TilingContext* context) {",
                 "  const platform_ascendc::PlatformAscendC chip(context->GetPlatformInfo());",
-                f"  const int64_t cores = chip.{cores}();",
+                "  const int64_t cores = chip.GetCoreNumAiv();",
                 *self.sizes("GetOriginShape()."),
                 f"  const {cls}Tiling tiling = Tile{cls}({given});",
                 f"  *context->GetTilingData<{cls}Tiling>() = tiling;",
                 "  context->GetWorkspaceSizes(1)[0] = chip.GetLibApiWorkSpaceSize();",
-                "  return context->SetBlockDim(tiling.blocks > 0 ? tiling.blocks : 1);",
+                f"  return context->SetBlockDim(tiling.cores > 0 ? {blocks} : 1);",
                 "}",
                 "",
                 "static ge::graphStatus InferShape(gert::InferShapeContext* context) {",
@@ -180,7 +180,7 @@ class Operator:
         """The kernel's entry."""
         printer = self.printer
         names = [printer.buffers[a] for a in (*self.inputs, *self.outputs)]
-        kind = "KERNEL_TYPE_MIX_AIC_1_1" if printer.matmuls else "KERNEL_TYPE_AIV_ONLY"
+        kind = "KERNEL_TYPE_MIX_AIC_1_2" if printer.matmuls else "KERNEL_TYPE_AIV_ONLY"
         parameters = ", ".join(f"GM_ADDR {n}" for n in (*names, "workspace", "tiling"))
         products = [
             f"  REGIST_MATMUL_OBJ(&pipe, GetSysWorkSpacePtr(), op.{m}, &given.{m});"
@@ -217,13 +217,15 @@ class Operator:
         types = ", ".join(f"ge::{data_type(a)}" for a in args)
         attributes = ", ".join(cpp_name(s) for s in self.attributes)
         buffers = "".join(f", (uint8_t*)buffers[{i}]" for i in range(len(args)))
+        cores = 2 if self.printer.matmuls else 1
         return "\n".join(
             [
                 f'extern "C" void {kernel_name(self.kernel.sym_name)}'
                 "(void* const* buffers, const int64_t* sizes) {",
                 *names,
                 "  (void)sizes;",
-                f'  AscendC::emulator::launch_op("{self.type}", "{self.name}", {self.name},',
+                f'  AscendC::emulator::launch_op({cores}, "{self.type}",',
+                f'      "{self.name}", {self.name},',
                 f"      {inputs}, {outputs}, {{{types}}}, {{{attributes}}}{buffers});",
                 "}",
                 "",

@@ -230,7 +230,7 @@ def summary(counters: Mapping[str, Any]) -> list[str]:
         clocks = busy_clocks([n / max(c["blocks"], 1) for _, n in pipes], max(rounds, 1))
         shares = ", ".join(f"{p} {n / max(c['blocks'], 1) / clocks:.0%}" for p, n in pipes)
         lines.append(
-            f"{name}: {c['blocks']} blocks, {read} bytes read, {written} written, "
+            f"{name}: {c['blocks']} cores, {read} bytes read, {written} written, "
             f"{c['ub_bytes']} of the unified buffer; estimated: {clocks:.0f} clocks, busy: {shares}"
         )
     return lines

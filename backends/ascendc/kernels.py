@@ -90,7 +90,7 @@ class KernelPrinter(Blocks):
         parts = [self.comment(), self.tiling(), self.kernel_class()]
         arguments = [f"__gm__ uint8_t* {self.buffers[a]}" for a in kernel.body.block.args]
         arguments.append(f"{self.class_name}Tiling tiling")
-        kind = "__mix__(1, 1)" if self.matmuls else "__vector__"
+        kind = "__mix__(1, 2)" if self.matmuls else "__vector__"
         entry = [f"__global__ {kind} void {self.entry}({', '.join(arguments)}) {{"]
         entry += ["  TPipe pipe;", f"  {self.class_name} op;"]
         names = ", ".join(self.buffers[a] for a in kernel.body.block.args)
@@ -114,16 +114,18 @@ class KernelPrinter(Blocks):
         kernel, cls = self.kernel, self.class_name
         sizes = [cpp_name(s) for s in kernel.sizes]
         fields = [f"  int64_t {s};" for s in sizes]
-        fields += ["  int64_t programs;", "  int64_t blocks;"]
+        fields += ["  int64_t programs;", "  int64_t cores;  // vector cores that run them"]
         fields += [f"  TCubeTiling {m};" for m in self.matmuls.values()]
         grid = [dim_text(bind(d, kernel.schedule)) for d in kernel.grid]
         programs = " * ".join(bracketed(g) for g in grid if g != "1") or "1"
-        parameters = ", ".join([*(f"int64_t {s}" for s in sizes), "int64_t cores"])
+        parameters = ", ".join([*(f"int64_t {s}" for s in sizes), "int64_t available"])
         lines = [f"struct {cls}Tiling {{", *fields, "};", ""]
         lines += [f"inline {cls}Tiling Tile{cls}({parameters}) {{", f"  {cls}Tiling t = {{}};"]
         lines += [f"  t.{s} = {s};" for s in sizes]
         lines += [f"  t.programs = {programs};"]
-        lines += ["  t.blocks = t.programs < cores ? t.programs : cores;"]
+        lines += ["  t.cores = t.programs < available ? t.programs : available;"]
+        if self.matmuls:
+            lines += ["  t.cores += t.cores % 2;  // two beside each cube core"]
         for product, name in self.matmuls.items():
             lines += product.tiling(f"t.{name}")
         return "\n".join([*lines, "  return t;", "}"])
@@ -167,7 +169,7 @@ class KernelPrinter(Blocks):
         lines += ["  }", "", "  __aicore__ inline void Process() {"]
         lines.append(
             "    for (int64_t program = GetBlockIdx(); program < tiling->programs; "
-            "program += tiling->blocks) {"
+            "program += tiling->cores) {"
         )
         lines += [f"      {call}" for call in phases]
         lines += ["    }", "  }", ""]
@@ -209,6 +211,7 @@ class KernelPrinter(Blocks):
         kernel, cls = self.kernel, self.class_name
         sizes = [f"sizes[{i}]" for i in range(len(kernel.sizes))]
         n = len(kernel.body.block.args)
+        launch = "AICC_LAUNCH_MIX" if self.matmuls else "AICC_LAUNCH"
         buffers = ", ".join(f"(uint8_t*)buffers[{i}]" for i in range(n))
         return "\n".join(
             [
@@ -217,7 +220,7 @@ class KernelPrinter(Blocks):
                 *([] if kernel.sizes else ["  (void)sizes;"]),
                 f"  const {cls}Tiling tiling = Tile{cls}({', '.join([*sizes, 'AICC_CORES'])});",
                 "  if (tiling.programs > 0)",
-                f"    AICC_LAUNCH({self.entry}, tiling.blocks, {buffers}, tiling);",
+                f"    {launch}({self.entry}, tiling.cores, {buffers}, tiling);",
                 "}",
             ]
         )

@@ -32,15 +32,18 @@ HEADER = """\
 #include <cstring>
 
 #ifndef AICC_CORES
-#define AICC_CORES 20  // vector cores that a kernel is spread over
+#define AICC_CORES 40  // vector cores that a kernel is spread over
 #endif
 
 #if defined(AICC_EMULATED)
-#define AICC_LAUNCH(kernel, blocks, ...) \\
-  AscendC::emulator::launch(#kernel, blocks, kernel, __VA_ARGS__)
+#define AICC_LAUNCH(kernel, cores, ...) \\
+  AscendC::emulator::launch(#kernel, cores, kernel, __VA_ARGS__)
+#define AICC_LAUNCH_MIX AICC_LAUNCH
 #else
 using namespace AscendC;
-#define AICC_LAUNCH(kernel, blocks, ...) kernel<<<blocks, 0, model_stream>>>(__VA_ARGS__)
+#define AICC_LAUNCH(kernel, cores, ...) kernel<<<cores, 0, model_stream>>>(__VA_ARGS__)
+// One cube core with two vector cores is a block.
+#define AICC_LAUNCH_MIX(kernel, cores, ...) kernel<<<(cores) / 2, 0, model_stream>>>(__VA_ARGS__)
 #endif
 
 aclrtStream model_stream;  // what kernels are launched on

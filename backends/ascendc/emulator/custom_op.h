@@ -12,9 +12,10 @@
 
 namespace AscendC::emulator {
 
-// A launch of an operator: its kernel, and the shapes and types of what it is given.
+// A launch of an operator, whose blocks have so many vector cores: its kernel, and the shapes and types
+// of what it is given.
 template <class K, class... A>
-void launch_op(const char* type, const char* name, K kernel, const std::vector<gert::Shape>& inputs,
+void launch_op(int64_t cores, const char* type, const char* name, K kernel, const std::vector<gert::Shape>& inputs,
                const std::vector<gert::Shape>& outputs, const std::vector<ge::DataType>& types,
                const std::vector<int64_t>& attributes, A... buffers) {
   auto found = ops::all_ops().find(type);
@@ -48,7 +49,7 @@ void launch_op(const char* type, const char* name, K kernel, const std::vector<g
   if (op.core.tiling(&context) != ge::GRAPH_SUCCESS) fail("operator ", type, ": its tiling failed");
   if (context.blocks < 1) fail("operator ", type, ": its tiling sets no blocks");
   std::vector<uint8_t> workspace(context.workspaces.empty() ? 0 : context.workspaces[0]);
-  launch(name, context.blocks, kernel, buffers..., workspace.data(), context.tiling.data());
+  launch(name, context.blocks * cores, kernel, buffers..., workspace.data(), context.tiling.data());
 }
 
 }  // namespace AscendC::emulator

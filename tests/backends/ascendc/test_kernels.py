@@ -119,7 +119,17 @@ OWN = {
         "Smaller",
     ),
     *("ShiftedLeft", "ShiftedRight", "floordiv", "mod", "static_cast", "for", "if", "while"),
-    *("sizeof", "return", "AICC_LAUNCH", "defined", "model_arena", "model_run", "bytes", "__mix__"),
+    *(
+        "sizeof",
+        "return",
+        "AICC_LAUNCH",
+        "AICC_LAUNCH_MIX",
+        "defined",
+        "model_arena",
+        "model_run",
+        "bytes",
+        "__mix__",
+    ),
     *("switch", "memcpy", "PipeBarrier", "launch"),
 }
 

@@ -210,7 +210,7 @@ def test_an_operator_serves_all_sizes(tmp_path):
         ("SetDim(0, 13)", "SetDim(0, 12)", "InferShape gives another shape for out"),
         ("OutputDataType(0, ge::DT_FLOAT)", "OutputDataType(0, ge::DT_BOOL)", "another type"),
         ('Input("input")', 'Output("input")', r"it is defined with 0 inputs and 2 outputs"),
-        ("tiling.blocks > 0 ? tiling.blocks : 1", "0", "its tiling sets no blocks"),
+        ("tiling.cores > 0 ? tiling.cores : 1", "0", "its tiling sets no blocks"),
     ],
 )
 def test_wrong_operators_are_found(old, new, message):
