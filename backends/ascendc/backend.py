@@ -29,11 +29,11 @@ LONGEST = 2048
 
 
 def fits(kernel: Operation) -> bool:
-    """Whether the tiles of one program have room in the unified buffer."""
+    """Whether the tiles of one program, and what they are gathered from, have room."""
     assert isinstance(kernel, tile.Kernel)
     try:
         with suppress(Unprintable):
-            KernelPrinter(kernel)
+            return not KernelPrinter(kernel).crowded
     except Overflow:
         return False
     return True

@@ -10,6 +10,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import Local
+from aicc.backends.ascendc.masks import TILE_OPS
 from aicc.backends.ascendc.spellings import SIZES, number
 from aicc.backends.ascendc.vectors import Vectors
 from aicc.backends.ascendc.writer import EVENTS
@@ -17,9 +18,6 @@ from aicc.backends.c_text import Unprintable, is_plain, program_text
 from aicc.backends.printing import origin_text
 from aicc.ir import tile
 from aicc.ir.tile.types import bind
-
-TILE_OPS = (tile.Load, tile.Reduce, tile.ArgReduce, tile.Dot)
-"""Ops whose results always have tiles."""
 
 SCALAR_OPS = (tile.ProgramId, tile.Size, tile.Full, tile.Axis, tile.InBounds)
 
@@ -80,20 +78,6 @@ class Blocks(Vectors):
             if isinstance(before, tile.Store) and before.buffer is op.buffer:
                 return False
             before = before.prev_op
-        return True
-
-    def is_known(self, *values: SSAValue | None) -> bool:
-        """Whether values are made of sizes, axes and names only, which no tile is needed for."""
-        pending, seen = [v for v in values if v is not None], set[SSAValue]()
-        while pending:
-            v = pending.pop()
-            if v in seen or v in self.names:
-                continue
-            seen.add(v)
-            op = v.owner
-            if v in self.locals or isinstance(op, (Block, *TILE_OPS, scf.ForOp)) or is_float(v):
-                return False
-            pending += op.operands
         return True
 
     def step(self, op: Operation) -> None:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from aicc.backends.ascendc.elements import Elements
 from aicc.backends.ascendc.indices import is_bool, is_float
 from aicc.backends.ascendc.locals import Local, up
+from aicc.backends.ascendc.masks import Masks
 from aicc.backends.ascendc.spellings import REDUCTIONS, SIZES
 from aicc.backends.c_text import bracketed, plus
 from aicc.ir import tile
@@ -24,7 +24,7 @@ FARTHEST = 255
 """Blocks from a repeat to the next."""
 
 
-class Rows(Elements):
+class Rows(Masks):
     """Writes reductions and broadcasts."""
 
     # ------------------------------------------------------------------ reductions

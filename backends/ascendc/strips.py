@@ -19,7 +19,7 @@ from aicc.backends.c_text import bracketed, plus
 from aicc.ir import tile
 from aicc.ir.tile.types import bind
 
-MOST_STAGED = 24 * 1024
+MOST_STAGED = 64 * 1024
 """Bytes of strips that a gathered tile may take."""
 
 
@@ -46,7 +46,9 @@ class Strips:
 
 
 class StripPlans(Writer):
-    """Finds the strips of loads and stores."""
+    """Finds the strips of loads and stores. `crowded` says that some would take too much room."""
+
+    crowded = False
 
     @staticmethod
     def stored_type(op: tile.Access) -> str:
@@ -124,7 +126,10 @@ class StripPlans(Writer):
         if found is None:
             return None
         staged = Local("", self.stored_type(op), found.shape, self.grain)
-        return found if staged.bytes <= MOST_STAGED else None
+        if staged.bytes > MOST_STAGED:
+            self.crowded = True
+            return None
+        return found
 
     def columns_of(self, op: tile.Load) -> Strips | None:
         """Strips along another dim than the rows."""
