@@ -66,8 +66,26 @@ CALLS: Mapping[str, Call] = {
     **_all("adv_api/matmul/matmul_client.h", (1,), "IterateAll"),
     **_all("adv_api/matmul/matmul_intf.h", (4,), "REGIST_MATMUL_OBJ"),
     **_all("adv_api/kernel_operator_sys_workspace.h", (0,), "GetSysWorkSpacePtr"),
+    **_all("register/op_def_registry.h", (1,), "Input", "Output", "Attr", "ParamType", "DataType"),
+    **_all("register/op_def_registry.h", (1,), "Format", "UnknownShapeFormat", "AttrType"),
+    **_all("register/op_def_registry.h", (1,), "SetInferShape", "SetInferDataType", "SetTiling"),
+    **_all("register/op_def_registry.h", (1,), "AddConfig", "OP_ADD", "OpDef"),
+    **_all("register/op_def_registry.h", (0,), "AICore", "Int"),
+    **_all("exe_graph/runtime/infer_shape_context.h", (1,), "GetInputShape", "GetOutputShape"),
+    **_all("exe_graph/runtime/infer_datatype_context.h", (2,), "SetOutputDataType"),
+    **_all("exe_graph/runtime/storage_shape.h", (0,), "GetOriginShape"),
+    **_all("exe_graph/runtime/shape.h", (1,), "GetDim", "SetDimNum"),
+    **_all("exe_graph/runtime/shape.h", (2,), "SetDim"),
+    **_all("exe_graph/runtime/runtime_attrs.h", (1,), "GetInt"),
+    **_all("exe_graph/runtime/extended_kernel_context.h", (0,), "GetAttrs"),
+    **_all("exe_graph/runtime/tiling_context.h", (0,), "GetTilingData", "GetPlatformInfo"),
+    **_all("exe_graph/runtime/tiling_context.h", (1,), "GetWorkspaceSizes", "SetBlockDim"),
+    **_all("tiling/platform/platform_ascendc.h", (0,), "GetCoreNumAiv", "GetLibApiWorkSpaceSize"),
+    **_all("basic_api/kernel_operator_intf.h", (1,), "REGISTER_TILING_DEFAULT"),
+    **_all("basic_api/kernel_operator_intf.h", (1,), "KERNEL_TASK_TYPE_DEFAULT"),
+    **_all("basic_api/kernel_operator_intf.h", (2,), "GET_TILING_DATA"),
 }
-"""Calls by name."""
+"""Calls by name, of kernels and of what defines them as operators."""
 
 TYPES: Mapping[str, str] = {
     "TPipe": "basic_api/kernel_tpipe.h",

@@ -47,6 +47,14 @@ def cases() -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ...]]]:
             Function(lambda a: torch.erf(a) + torch.log1p(a * a) + torch.rsqrt(a * a + 1)),
             (r(5, 33),),
         ),
+        "concat": (Function(lambda a, b: torch.cat([a, b]) * 2), (r(5, 33), r(4, 33))),
+        "padded_pool": (nn.MaxPool2d(3, 2, padding=1), (r(1, 3, 9, 9),)),
+        "merged_heads": (
+            Function(
+                lambda a: a.transpose(1, 2).reshape(1, 7, 32) @ a[0, 0, :, :1].expand(7, 32).T
+            ),
+            (r(1, 4, 7, 8),),
+        ),
         "bools": (Function(lambda a, b: (a > 0) & ~(b > 0)), (r(5, 33), r(5, 33))),
     }
 
