@@ -122,7 +122,13 @@ class Blocks(Vectors):
         if is_plain(text):
             return
         name = self.fresh(result.name_hint or "index")
-        self.define(name, self.element_type(result) if not is_bool(result) else "bool", text)
+        type = "bool" if is_bool(result) else self.element_type(result)
+        if tiles := self.locals_below(result):
+            self.scalar_access(tiles, None)
+            self.parameters[name] = type
+            self.line(f"const {type} {name} = {text};")
+        else:
+            self.define(name, type, text)
         self.names[result] = name
 
     def program_id(self, op: tile.ProgramId) -> None:

@@ -13,7 +13,7 @@ from xdsl.dialects import scf
 from xdsl.ir import SSAValue
 
 from aicc.backends.ascendc.indices import is_float
-from aicc.backends.ascendc.locals import Local, up
+from aicc.backends.ascendc.locals import BLOCK, Local, up
 from aicc.backends.ascendc.rows import Rows
 from aicc.backends.ascendc.spellings import SIZES
 from aicc.backends.c_text import Unprintable, dim_text
@@ -57,7 +57,7 @@ class Product:
 
     def tiling(self, name: str) -> list[str]:
         """Lines that fill in its tiling: one core, all sums of it in L0C."""
-        depth = up_to(self.k) if isinstance(self.k, int) else 128
+        depth = up_to(self.k, BLOCK // SIZES[self.type]) if isinstance(self.k, int) else 128
         while depth * max(self.m, self.n) * SIZES[self.type] * 2 > L0_BYTES and depth % 2 == 0:
             depth //= 2
         values: dict[str, Dim] = {
@@ -102,9 +102,9 @@ def uncrossed(value: SSAValue) -> tuple[SSAValue, bool]:
     return value, False
 
 
-def up_to(k: int) -> int:
+def up_to(k: int, least: int) -> int:
     """A power of two that a depth is walked through in."""
-    return min(128, max(16, 1 << (k - 1).bit_length()))
+    return min(128, max(LEAST, least, 1 << (k - 1).bit_length()))
 
 
 class Products(Rows):
