@@ -11,7 +11,7 @@ from aicc.ir.interfaces import CompileContext
 
 
 class PlaceTiles(ModulePass):
-    """Note on every kernel what the target puts where: queues of two buffers, and tiles between.
+    """Note on every kernel what the target puts where: queues, tiles between, products' blocks.
 
     The target prints kernels by these notes, which may be changed.
     """
@@ -21,7 +21,6 @@ class PlaceTiles(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         assert isinstance(ctx, CompileContext)
         for kernel in op.ops:
-            if isinstance(kernel, tile.Kernel) and (found := ctx.target.place(kernel)) is not None:
-                queues, places = found
-                kernel.set_param("queues", queues)
-                kernel.set_param("places", places)
+            if isinstance(kernel, tile.Kernel):
+                for name, places in ctx.target.place(kernel).items():
+                    kernel.set_param(name, places)

@@ -51,8 +51,8 @@ def _keeps_all(op: Operation) -> bool:
     return True
 
 
-def _places_nothing(kernel: Operation) -> None:
-    return None
+def _places_nothing(kernel: Operation) -> dict[str, dict[str, int]]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class TargetDescription:
 
     `keeps` says whether the target implements an op as it stands; one that it doesn't keep is
     decomposed into primitives. `fits` says whether the tiles of a `tile.kernel` under its schedule
-    have room in the memory of one core, `place` where they lie there: queues and places as a
-    `tile.kernel` has them, or None for what it can't print.
+    have room in the memory of one core, `place` where they lie there, as what a `tile.kernel` calls
+    `queues`, `places` and `cubes`; nothing for one that it can't print.
     """
 
     name: str
     keeps: Callable[[GraphOp], bool] = _keeps_all
     fits: Callable[[Operation], bool] = _keeps_all
-    place: Callable[[Operation], tuple[dict[str, int], dict[str, int]] | None] = _places_nothing
+    place: Callable[[Operation], Mapping[str, dict[str, int]]] = _places_nothing
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ CALLS: Mapping[str, Call] = {
     **_all("exe_graph/runtime/tiling_context.h", (0,), "GetTilingData", "GetPlatformInfo"),
     **_all("exe_graph/runtime/tiling_context.h", (1,), "GetWorkspaceSizes", "SetBlockDim"),
     **_all("tiling/platform/platform_ascendc.h", (0,), "GetCoreNumAiv", "GetLibApiWorkSpaceSize"),
+    "GetCoreMemSize": Call("tiling/platform/platform_ascendc.h", (2,)),
     **_all("basic_api/kernel_operator_intf.h", (1,), "REGISTER_TILING_DEFAULT"),
     **_all("basic_api/kernel_operator_intf.h", (1,), "KERNEL_TASK_TYPE_DEFAULT"),
     **_all("basic_api/kernel_operator_intf.h", (2,), "GET_TILING_DATA"),

@@ -39,14 +39,17 @@ def fits(kernel: Operation) -> bool:
     return True
 
 
-def placed(kernel: Operation) -> tuple[dict[str, int], dict[str, int]] | None:
-    """The bytes of a kernel's queues' buffers, and where its tiles begin in the pool."""
+def placed(kernel: Operation) -> dict[str, dict[str, int]]:
+    """Where a kernel's tiles lie: buffers of queues, tiles in the pool, and blocks of products."""
     assert isinstance(kernel, tile.Kernel)
     with suppress(Unprintable):
         printer = KernelPrinter(kernel)
-        queues = {name: local.bytes for name, local in printer.queues.items()}
-        return queues, {local.name: local.offset for local in printer.pool}
-    return None
+        return {
+            "queues": {name: local.bytes for name, local in printer.queues.items()},
+            "places": {local.name: local.offset for local in printer.pool},
+            "cubes": {name: product.depth for product, name in printer.matmuls.items()},
+        }
+    return {}
 
 
 class AscendBackend(Evaluated):

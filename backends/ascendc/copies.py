@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from xdsl.dialects import scf
 from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.indices import integer_type, is_bool, is_float
@@ -232,7 +233,9 @@ class Copies(StripPlans, ABC):
         """
         result = value if result is None else result
         local = self.new(result, result.name_hint or "made", type)
-        with self.elements(self.sizes(value), [value], local) as at:
+        whole = [str(d) for d in self.shape(value)]  # a loop carries what axes end before, too
+        counts = whole if carries_on(result) else self.sizes(value)
+        with self.elements(counts, [value], local) as at:
             text = self.text(value, at)
             if is_bool(value):
                 text = f"{text} ? 1 : 0"
@@ -288,3 +291,19 @@ class Copies(StripPlans, ABC):
     @abstractmethod
     def convert(self, out: Local, x: Local) -> None:
         """A tile in another type."""
+
+
+def carries_on(value: SSAValue) -> bool:
+    """Whether a loop carries what is made of a value place by place, all of the tile."""
+    pending, seen = [value], set[SSAValue]()
+    while pending:
+        v = pending.pop()
+        if v in seen:
+            continue
+        seen.add(v)
+        for use in v.uses:
+            if isinstance(use.operation, scf.YieldOp):
+                return True
+            if not isinstance(use.operation, (tile.Reduce, tile.Dot, tile.Store)):
+                pending += use.operation.results
+    return False

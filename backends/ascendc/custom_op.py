@@ -97,7 +97,7 @@ class Operator:
     def host(self) -> str:
         """Definition, shapes and tiling."""
         cls, names = self.printer.class_name, [cpp_name(s) for s in self.kernel.sizes]
-        given = ", ".join([*names, "cores"])
+        given = ", ".join([*names, "cores", "ub_bytes"])
         blocks = "tiling.cores / 2" if self.printer.matmuls else "tiling.cores"
         return "\n".join(
             [
@@ -111,8 +111,11 @@ class Operator:
                 "static ge::graphStatus Tile(gert::TilingContext* context) {",
                 "  const platform_ascendc::PlatformAscendC chip(context->GetPlatformInfo());",
                 "  const int64_t cores = chip.GetCoreNumAiv();",
+                "  uint64_t ub_bytes = 0;",
+                "  chip.GetCoreMemSize(platform_ascendc::CoreMemType::UB, ub_bytes);",
                 *self.sizes("GetOriginShape()."),
                 f"  const {cls}Tiling tiling = Tile{cls}({given});",
+                "  if (tiling.programs > 0 && tiling.cores < 1) return ge::GRAPH_FAILED;",
                 f"  *context->GetTilingData<{cls}Tiling>() = tiling;",
                 "  context->GetWorkspaceSizes(1)[0] = chip.GetLibApiWorkSpaceSize();",
                 f"  return context->SetBlockDim(tiling.cores > 0 ? {blocks} : 1);",

@@ -118,7 +118,9 @@ class KernelPrinter(Blocks):
         fields += [f"  TCubeTiling {m};" for m in self.matmuls.values()]
         grid = [dim_text(bind(d, kernel.schedule)) for d in kernel.grid]
         programs = " * ".join(bracketed(g) for g in grid if g != "1") or "1"
-        parameters = ", ".join([*(f"int64_t {s}" for s in sizes), "int64_t available"])
+        parameters = ", ".join(
+            [*(f"int64_t {s}" for s in sizes), "int64_t available", "int64_t ub_bytes"]
+        )
         lines = [f"struct {cls}Tiling {{", *fields, "};", ""]
         lines += [f"inline {cls}Tiling Tile{cls}({parameters}) {{", f"  {cls}Tiling t = {{}};"]
         lines += [f"  t.{s} = {s};" for s in sizes]
@@ -126,8 +128,9 @@ class KernelPrinter(Blocks):
         lines += ["  t.cores = t.programs < available ? t.programs : available;"]
         if self.matmuls:
             lines += ["  t.cores += t.cores % 2;  // two beside each cube core"]
+        lines += [f"  if (ub_bytes < {self.budget.total}) t.cores = 0;  // tiles don't fit"]
         for product, name in self.matmuls.items():
-            lines += product.tiling(f"t.{name}")
+            lines += product.tiling(f"t.{name}", self.cube_depth(product, name))
         return "\n".join([*lines, "  return t;", "}"])
 
     def phases(self) -> tuple[list[str], list[str]]:
@@ -211,6 +214,7 @@ class KernelPrinter(Blocks):
         kernel, cls = self.kernel, self.class_name
         sizes = [f"sizes[{i}]" for i in range(len(kernel.sizes))]
         n = len(kernel.body.block.args)
+        given = ", ".join([*sizes, "AICC_CORES", "AICC_UB_BYTES"])
         launch = "AICC_LAUNCH_MIX" if self.matmuls else "AICC_LAUNCH"
         buffers = ", ".join(f"(uint8_t*)buffers[{i}]" for i in range(n))
         return "\n".join(
@@ -218,8 +222,9 @@ class KernelPrinter(Blocks):
                 f'extern "C" void {kernel_name(kernel.sym_name)}'
                 "(void* const* buffers, const int64_t* sizes) {",
                 *([] if kernel.sizes else ["  (void)sizes;"]),
-                f"  const {cls}Tiling tiling = Tile{cls}({', '.join([*sizes, 'AICC_CORES'])});",
-                "  if (tiling.programs > 0)",
+                f"  const {cls}Tiling tiling = Tile{cls}({given});",
+                f'  if (tiling.programs > 0 && tiling.cores < 1) model_refuse("{self.entry}");',
+                "  else if (tiling.programs > 0)",
                 f"    {launch}({self.entry}, tiling.cores, {buffers}, tiling);",
                 "}",
             ]

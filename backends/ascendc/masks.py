@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from xdsl.dialects import scf
 from xdsl.ir import Block, Operation, SSAValue
 
+from aicc.backends.ascendc.copies import carries_on
 from aicc.backends.ascendc.elements import SCALAR_MODE, TENSOR_MODE, Elements
 from aicc.backends.ascendc.indices import is_float
 from aicc.backends.ascendc.locals import Local, row_dim
@@ -284,19 +285,3 @@ def is_filled(op: tile.Select) -> bool:
     }
     given = {c for c in load.conditions() if not isinstance(c.owner, tile.InBounds)}
     return wanted == given
-
-
-def carries_on(value: SSAValue) -> bool:
-    """Whether a loop carries what is made of a value place by place, all of the tile."""
-    pending, seen = [value], set[SSAValue]()
-    while pending:
-        v = pending.pop()
-        if v in seen:
-            continue
-        seen.add(v)
-        for use in v.uses:
-            if isinstance(use.operation, scf.YieldOp):
-                return True
-            if not isinstance(use.operation, (tile.Reduce, tile.Dot, tile.Store)):
-                pending += use.operation.results
-    return False

@@ -55,11 +55,16 @@ class Product:
         sums = f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {self.sums}>"
         return f"matmul::Matmul<{sides}, {sums}>"
 
-    def tiling(self, name: str) -> list[str]:
-        """Lines that fill in its tiling: one core, all sums of it in L0C."""
+    @property
+    def depth(self) -> int:
+        """How deep a block is that L0A and L0B hold, two at a time."""
         depth = up_to(self.k, BLOCK // SIZES[self.type]) if isinstance(self.k, int) else 128
         while depth * max(self.m, self.n) * SIZES[self.type] * 2 > L0_BYTES and depth % 2 == 0:
             depth //= 2
+        return depth
+
+    def tiling(self, name: str, depth: int) -> list[str]:
+        """Lines that fill in its tiling: one core, all sums of it in L0C, and so deep blocks."""
         values: dict[str, Dim] = {
             **{"usedCoreNum": 1, "M": self.a[0], "N": self.b[1], "Ka": self.a[1], "Kb": self.b[0]},
             **{"singleCoreM": self.m, "singleCoreN": self.n, "singleCoreK": self.k},
@@ -119,6 +124,10 @@ class Products(Rows):
         if product not in self.matmuls:
             self.matmuls[product] = f"matmul{len(self.matmuls) or ''}"
         return self.matmuls[product]
+
+    def cube_depth(self, product: Product, name: str) -> int:
+        """How deep blocks are in the cube unit's memories, as the kernel says or as they fit."""
+        return self.kernel.cubes.get(name, product.depth)
 
     def dot(self, op: tile.Dot) -> None:
         """A product of tiles, added to the sums so far on the vector unit."""

@@ -29,6 +29,8 @@ HEADER = """\
 #include "lib/matmul_intf.h"
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #ifndef AICC_CORES
@@ -45,6 +47,16 @@ using namespace AscendC;
 // One cube core with two vector cores is a block.
 #define AICC_LAUNCH_MIX(kernel, cores, ...) kernel<<<(cores) / 2, 0, model_stream>>>(__VA_ARGS__)
 #endif
+
+#ifndef AICC_UB_BYTES
+#define AICC_UB_BYTES CAPACITY  // of the unified buffer that kernels may use
+#endif
+
+// A kernel whose tiles the unified buffer has no room for isn't launched.
+inline void model_refuse(const char* kernel) {
+  std::fprintf(stderr, "%s: its tiles don't fit into %d bytes\\n", kernel, AICC_UB_BYTES);
+  std::abort();
+}
 
 aclrtStream model_stream;  // what kernels are launched on
 
@@ -81,7 +93,8 @@ class Project:
         parts = [p.source() for p in self.printers.values()]
         self.ranges = symbol_ranges(module)
         self.source_name = "model.asc"
-        self.source = "\n".join([HEADER + self.helpers(), *parts, self.host.source, self.tables()])
+        header = HEADER.replace("CAPACITY", str(UB_BYTES))
+        self.source = "\n".join([header + self.helpers(), *parts, self.host.source, self.tables()])
 
     @staticmethod
     def helpers() -> str:

@@ -47,8 +47,8 @@ class Kernel(GraphOp):
     (`sizes`). `work` (arithmetic operations) and `moved` (bytes of device memory)
     are of one launch. `origin` says what chose the schedule, `library`
     names a call that does the same and was measured to be faster. For chips whose memory is placed
-    by hand: `queues`, the bytes of each of the two buffers of what is copied, and `places`, the
-    byte in the rest at which each tile begins.
+    by hand: `queues`, the bytes of each of the two buffers of what is copied, `places`, the byte in
+    the rest at which each tile begins, and `cubes`, how deep a block of each product is.
     """
 
     name = "tile.kernel"
@@ -64,6 +64,7 @@ class Kernel(GraphOp):
     library: str = param(str, default="")
     queues: dict[str, int] = param(SCHEDULE, default={})
     places: dict[str, int] = param(SCHEDULE, default={})
+    cubes: dict[str, int] = param(SCHEDULE, default={})
 
     def verify_(self) -> None:
         for arg in self.body.block.args:

@@ -142,7 +142,7 @@ OWN = {
         "bytes",
         "__mix__",
     ),
-    *("switch", "memcpy", "PipeBarrier", "launch"),
+    *("switch", "memcpy", "PipeBarrier", "launch", "model_refuse", "fprintf", "abort"),
 }
 
 
