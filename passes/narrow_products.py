@@ -7,6 +7,7 @@ Efficient Integer-Arithmetic-Only Inference", section 2.3). All of it is exact m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
     PatternRewriter,
     PatternRewriteWalker,
     RewritePattern,
@@ -23,9 +25,10 @@ from xdsl.pattern_rewriter import (
 
 from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import i8, i32
-from aicc.ir.graph import Add, Cast, MatMul, Mul, ReduceSum, Sub
+from aicc.ir.graph import Add, Cast, Conv, MatMul, Mul, Pad, ReduceSum, Sub
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.types import element_type, rank_of, shape_of
+from aicc.passes.dce import eliminate_dead_code
 
 MIDDLE = 128
 """What unsigned bytes lie around: i8 is from -128."""
@@ -117,10 +120,73 @@ class NarrowMatMul(RewritePattern):
         rewriter.replace(op, [], [result])
 
 
+class NarrowConv(RewritePattern):
+    """conv(cast(x) − zx, cast(w) − zw), of i32 → conv(x, w), of i8 into i32, and corrections
+
+    Where x is padded by zero, the narrow one is by its zero point: the difference is zero again.
+    What a window of x sums up to is a convolution with ones.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Conv, rewriter: PatternRewriter) -> None:
+        wide = any(element_type(v) != i32 for v in (op.input, op.weight, op.result))
+        if wide or op.bias is not None or not is_offset(op.input, ()):
+            return
+        shape, rank = [d for d in shape_of(op.weight) if isinstance(d, int)], len(op.strides)
+        if not is_offset(op.weight, (0,)) or len(shape) != rank + 2:
+            return
+        b = GraphBuilder.before(op)
+        with b.at(op.location):
+            image, weight = narrowed(op.input, -rank - 1, b), narrowed(op.weight, -rank - 1, b)
+            if image is None or weight is None:
+                return
+            zx, zw = (None if is_zero(side.zero) else side.zero for side in (image, weight))
+            if zw is not None and op.groups != 1:
+                return
+            x = image.value
+            if any(op.pads):
+                low, high = ([0, 0, *p] for p in (op.pads[:rank], op.pads[rank:]))
+                border = b.scalar_like(0, x) if zx is None else b.cast(b.reshape(zx, []), i8)
+                x = b.emit(Pad, x, border, low=low, high=high)
+            rest = {**op.param_values(), "pads": [0] * len(op.pads), "out_dtype": i32}
+            result = b.emit(Conv, x, weight.value, None, **rest)
+            if zx is not None:
+                zx = b.reshape(zx, [])
+                sums = b.reshape(all_sums(weight.value, b), [shape[0], *[1] * rank])
+                result = b.emit(Sub, result, b.emit(Mul, zx, sums))
+            if zw is not None:
+                zw = b.reshape(zw, [shape[0] if shape[0] in shape_of(zw) else 1, *[1] * rank])
+                ones = b.constant(np.ones((1, *shape[1:]), np.int8), i8)
+                result = b.emit(Sub, result, b.emit(Mul, zw, b.emit(Conv, x, ones, None, **rest)))
+            if zx is not None and zw is not None:
+                taps = b.constant(math.prod(shape[1:]), i32)
+                result = b.emit(Add, result, b.emit(Mul, b.emit(Mul, zx, zw), taps))
+        result.name_hint = op.result.name_hint
+        rewriter.replace(op, [], [result])
+
+
+def all_sums(weight: SSAValue, b: GraphBuilder) -> SSAValue:
+    """The sum of each output channel's weights; worked out here for a constant."""
+    axes = tuple(range(1, rank_of(weight)))
+    if (array := constant_of(weight)) is not None:
+        return b.constant(array.sum(axes, dtype=np.int32), i32)
+    return b.emit(ReduceSum, b.cast(weight, i32), axes=list(axes))
+
+
+def is_offset(value: SSAValue, axes: tuple[int, ...]) -> bool:
+    """Whether what is taken off elements, if anything is, varies along no other axes."""
+    zero = value.owner.rhs if isinstance(value.owner, Sub) else None
+    shape = shape_of(zero) if zero is not None else ()
+    before = rank_of(value) - len(shape)
+    return all(d == 1 or before + i in axes for i, d in enumerate(shape))
+
+
 class NarrowProducts(ModulePass):
     """Multiply 8-bit operands as such where they were widened, and their zero points taken off."""
 
     name = "narrow-products"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(NarrowMatMul(), apply_recursively=False).rewrite_module(op)
+        patterns = GreedyRewritePatternApplier([NarrowMatMul(), NarrowConv()])
+        PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
+        eliminate_dead_code(op)

@@ -46,8 +46,6 @@ EXCLUDED: dict[str, str] = {
     "test_roialign_*": NO_KERNEL,
     "test_maxunpool_*": NO_KERNEL,
     "test_scatternd_m*": NO_KERNEL,
-    "test_convinteger_*": NO_KERNEL,
-    "test_qlinearconv": NO_KERNEL,
     "test_flexattention_double*": NO_KERNEL,
     "test_edge_pad": NO_KERNEL,
     "test_reflect_pad": NO_KERNEL,

@@ -96,6 +96,46 @@ def test_sums_are_the_same(sizes, a, b, left, right, constant, seed):
     np.testing.assert_array_equal(found, want)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    SIGNED,
+    st.sampled_from([None, (), (1,)]),
+    st.sampled_from([None, (), (4, 1, 1, 1)]),
+    st.booleans(),
+    st.sampled_from([[0, 0, 0, 0], [1, 0, 2, 1]]),
+    st.integers(0, 2**31),
+)
+def test_convolutions_are_the_same(dtype, zero, other, constant, pads, seed):
+    rng = np.random.default_rng(seed)
+    array = rng.integers(-128, 128, (4, 3, 2, 3), dtype=np.int8)
+
+    def body(b, x, *rest):
+        rest = list(rest)
+        wide = b.cast(x, i32)
+        if zero is not None:
+            point = b.cast(rest.pop(0), i32)
+            wide = b.emit(graph.Sub, wide, b.reshape(point, []) if zero else point)
+        weight = b.cast(b.constant(array) if constant else rest.pop(0), i32)
+        if other is not None:
+            weight = b.emit(graph.Sub, weight, b.cast(rest.pop(0), i32))
+        params = {"strides": [2, 1], "pads": pads, "dilations": [1, 1], "groups": 1}
+        return [b.emit(graph.Conv, wide, weight, None, out_dtype=i32, **params)]
+
+    types = [tensor((2, 3, 5, 6), dtype)]
+    types += [tensor(zero, dtype)] if zero is not None else []
+    types += [] if constant else [tensor(array.shape, "i8")]
+    types += [tensor(other, "i8")] if other is not None else []
+    module = module_of(body, *types)
+    narrow = narrowed(module)
+    convs = [op for op in narrow.walk() if isinstance(op, graph.Conv)]
+    assert len(convs) == (1 if other is None else 2)
+    assert {element_type(v).name for c in convs for v in (c.input, c.weight)} == {"i8"}
+    inputs = drawn(module, rng)
+    backend = NumpyBackend()
+    (want,), (found,) = backend.run(module, inputs), backend.run(narrow, inputs)
+    np.testing.assert_array_equal(found, want)
+
+
 @pytest.mark.parametrize(
     "zeros", [((1, 5), None), (None, (5, 1))], ids=["a zero a column of a", "one a row of b"]
 )

@@ -44,6 +44,22 @@ def test_sizes(f, size):
     torch.testing.assert_close(compiled(x), f(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "f, shape",
+    [
+        (lambda x: x.sum(), (300, 1000)),
+        (lambda x: x.amax(0), (50_000, 3)),
+        (lambda x: torch.softmax(x, -1), (2, 60_000)),
+        (lambda x: F.layer_norm(x, (60_000,)), (2, 60_000)),
+    ],
+    ids=["all", "columns", "softmax", "layer_norm"],
+)
+def test_reductions_that_outgrow_the_unified_buffer(f, shape):
+    x = torch.randn(shape)
+    compiled = aicc.compile(Function(f), (x,), target="ascendc")
+    torch.testing.assert_close(compiled(x), f(x), rtol=1e-4, atol=1e-3)
+
+
 def test_fewer_elements_than_cores():
     x = torch.randn(2, 3)
     compiled = aicc.compile(Function(lambda x: x.sum(-1)), (x,), target="ascendc")
