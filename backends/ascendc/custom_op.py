@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from aicc.backends.ascendc.kernels import KernelPrinter
 from aicc.backends.ascendc.locals import UB_BYTES
-from aicc.backends.ascendc.project import Project
+from aicc.backends.ascendc.project import SYNC, Project
 from aicc.backends.c_text import Unprintable, cpp_name, dim_text, kernel_name
 from aicc.backends.printing import origin_text
 from aicc.ir import tile
@@ -49,14 +49,6 @@ KERNELS = """\
 #include "tilings.h"
 
 using namespace AscendC;
-
-// One pipe has another wait until what it was given before is done.
-template <HardEvent event>
-__aicore__ inline void Sync() {
-  const event_t id = static_cast<event_t>(GetTPipePtr()->FetchEventID(event));
-  SetFlag<event>(id);
-  WaitFlag<event>(id);
-}
 
 """
 
@@ -262,8 +254,10 @@ class CustomOps:
     def __init__(self, project: Project):
         self.project = project
         self.operators = [Operator(p) for p in project.printers.values()]
-        self.source = KERNELS + "\n".join(
-            f"{p.comment()}\n\n{p.kernel_class()}\n" for p in project.printers.values()
+        self.source = (
+            KERNELS
+            + SYNC
+            + "\n".join(f"{p.comment()}\n\n{p.kernel_class()}\n" for p in project.printers.values())
         )
 
     def files(self) -> dict[str, bytes]:
@@ -277,6 +271,7 @@ class CustomOps:
         files["README.md"] = files["README.md"].format(
             signature="\n".join(project.host.signature()),
             capacity=UB_BYTES,
+            arena=dim_text(project.host.arena),
             launches="\n".join(self.launches()),
             kernels="\n".join(
                 f"- `{o.type}`: {o.printer.budget.total} ({origin_text(o.kernel, '')})"

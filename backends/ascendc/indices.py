@@ -5,7 +5,7 @@ They have no tile: where one is needed, at a place, its expression is written th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from xdsl.dialects.builtin import IndexType, IntegerType, i1
 from xdsl.ir import Block, Operation, SSAValue
@@ -103,20 +103,22 @@ class Indices:
 
     # ------------------------------------------------------------------ what is where
 
-    def locals_below(self, *values: SSAValue | None) -> list[Local]:
-        """The tiles that values' expressions read."""
-        found: dict[Local, None] = {}
+    def values_below(self, *values: SSAValue | None) -> Iterator[SSAValue]:
+        """What values' expressions are made of, themselves too, down to names and tiles."""
         pending, seen = [v for v in values if v is not None], set[SSAValue]()
         while pending:
             v = pending.pop()
             if v in seen or v in self.names:
                 continue
             seen.add(v)
-            if v in self.locals:
-                found[self.locals[v]] = None
-            elif isinstance(v.owner, Operation):
+            yield v
+            if v not in self.locals and isinstance(v.owner, Operation):
                 pending += [x for x in v.owner.operands if not isinstance(x.type, tile.BufferType)]
-        return list(found)
+
+    def locals_below(self, *values: SSAValue | None) -> list[Local]:
+        """The tiles that values' expressions read."""
+        found = (self.locals[v] for v in self.values_below(*values) if v in self.locals)
+        return list(dict.fromkeys(found))
 
     def shape(self, value: SSAValue) -> tuple[int, ...]:
         return self.extents.shape(value)

@@ -208,17 +208,10 @@ class Masks(Elements):
 
     def is_known(self, *values: SSAValue | None) -> bool:
         """Whether values are made of sizes, axes and names only, which no tile is needed for."""
-        pending, seen = [v for v in values if v is not None], set[SSAValue]()
-        while pending:
-            v = pending.pop()
-            if v in seen or v in self.names:
-                continue
-            seen.add(v)
-            op = v.owner
-            if v in self.locals or isinstance(op, (Block, *TILE_OPS, scf.ForOp)) or is_float(v):
-                return False
-            pending += op.operands
-        return True
+        return not any(
+            v in self.locals or isinstance(v.owner, (Block, *TILE_OPS, scf.ForOp)) or is_float(v)
+            for v in self.values_below(*values)
+        )
 
     def cut(self, op: tile.Select, ends: Sequence[tile.Axis], c: float) -> None:
         """A tile up to where axes end, with a number beyond."""

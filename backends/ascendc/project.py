@@ -22,6 +22,17 @@ from aicc.ir.types import bytes_of
 TEMPLATE = Path(__file__).parent / "template"
 SHARED = Path(__file__).parents[1] / "c_sources"
 
+SYNC = """\
+// One pipe has another wait until what it was given before is done.
+template <HardEvent event>
+__aicore__ inline void Sync() {
+  const event_t id = static_cast<event_t>(GetTPipePtr()->FetchEventID(event));
+  SetFlag<event>(id);
+  WaitFlag<event>(id);
+}
+
+"""
+
 HEADER = """\
 // Kernels of a model in Ascend C, and `model_run`, which launches them one after another.
 #include "acl/acl.h"
@@ -60,14 +71,6 @@ inline void model_refuse(const char* kernel) {
 
 aclrtStream model_stream;  // what kernels are launched on
 
-// One pipe has another wait until what it was given before is done.
-template <HardEvent event>
-__aicore__ inline void Sync() {
-  const event_t id = static_cast<event_t>(GetTPipePtr()->FetchEventID(event));
-  SetFlag<event>(id);
-  WaitFlag<event>(id);
-}
-
 """
 
 
@@ -93,7 +96,7 @@ class Project:
         parts = [p.source() for p in self.printers.values()]
         self.ranges = symbol_ranges(module)
         self.source_name = "model.asc"
-        header = HEADER.replace("CAPACITY", str(UB_BYTES))
+        header = HEADER.replace("CAPACITY", str(UB_BYTES)) + SYNC
         self.source = "\n".join([header + self.helpers(), *parts, self.host.source, self.tables()])
 
     @staticmethod

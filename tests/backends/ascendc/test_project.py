@@ -225,6 +225,18 @@ def test_wrong_operators_are_found(old, new, message):
         custom(*[x.numpy() for x in inputs])
 
 
+def test_operators_on_the_command_line(tmp_path):
+    model = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
+    out = str(tmp_path / "ops")
+    options = ["--target", "ascendc", "--ascendc-project", "custom_op", "--dim", "batch=1..4"]
+    done = CliRunner().invoke(app, ["compile", str(model), "-o", out, *options])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["run", out, "--emulate"])
+    assert done.exit_code == 0 and "softmax_add_custom: " in done.output, done.output
+    readme = (tmp_path / "ops" / "README.md").read_text()
+    assert "1. `PadCustom`: inputs[0], arena + " in readme
+
+
 def test_other_targets_have_no_such_projects(tmp_path):
     compiled = aicc.compile(nn.ReLU(), (torch.randn(3),), target="numpy")
     with pytest.raises(CompileError, match="only Ascend C projects have forms"):
