@@ -72,8 +72,7 @@ class Loads(Copies, ABC):
         count, last = self.access_counts(op)[strips.order[-1]], strips.order[-1]
 
         def test(index: str) -> str:
-            at = joined([*["0"] * last, index], strips.order, last + 1)
-            at += ["0"] * (len(self.access_shape(op)) - len(at))
+            at = [index if d == last else "0" for d in range(len(self.access_shape(op)))]
             return " && ".join(self.text(c, self.fitted(c, at)) for c in strips.checks)
 
         low, high = self.fresh("low"), self.fresh("high")
@@ -128,26 +127,28 @@ class Loads(Copies, ABC):
     def gathered(self, op: tile.Load, source: Local, strips: Strips) -> Local:
         """The elements of a tile out of strips that have them, and others."""
         stored, shape = self.stored_type(op), self.access_shape(op)
-        last, rank, fill = row_dim(shape), len(shape), self.fill_of(op)
-        size, counts = SIZES[stored], self.access_counts(op)
+        last, fill = row_dim(shape), self.fill_of(op)
+        size, counts, side = SIZES[stored], self.access_counts(op), strips.order[-1]
+        crossed = side != last
+        low = self.checked(op, strips)[0] if crossed and strips.checks else "0"
         offsets = self.offsets_of(op, strips)
         out = self.scratch(op.result.name_hint or self.buffers[op.buffer], stored, shape)
-        crossed = strips.order[-1] != last
         kind = "int16_t" if stored == "bfloat16_t" else stored
         view = "" if kind == stored else f".ReinterpretCast<{kind}>()"
+        rows = replace(strips, guards=(*strips.guards, *(strips.checks if crossed else ())))
         with self.vector_loops(counts[:last]) as at:
-            place = [*at, *["0"] * (rank - len(at))]
-            base = place[strips.order[-1]] if crossed else "0"
-            base = base if base == "0" else f"{bracketed(base)} * {size}"
-            start = source.position(["0" if d in (last, strips.order[-1]) else place[d]
-                                     for d in strips.order])  # fmt: skip
+            place = [*at, *["0"] * (len(shape) - len(at))]
+            base = "0" if not crossed or (place[side] == "0" and low == "0") else (
+                f"{bracketed(place[side] if low == '0' else f'{place[side]} - {low}')} * {size}"
+            )  # fmt: skip
+            start = source.position(["0" if d in (last, side) else place[d] for d in strips.order])
             to, there = (x if p == "0" else f"{x}[{p}]" for x, p in
                          ((out.name, out.position(place)), (source.name, start)))  # fmt: skip
-            if strips.guards:
-                with self.when(f"!({self.guard_text(strips, place)})"):
+            if rows.guards:
+                with self.when(f"!({self.guard_text(rows, place)})"):
                     self.vector_line(f"Duplicate({to}, {fill}, {out.pitch});", out, [])
-            with self.when(*([self.guard_text(strips, place)] if strips.guards else [])):
-                if strips.checks:
+            with self.when(*([self.guard_text(rows, place)] if rows.guards else [])):
+                if strips.checks and not crossed:
                     beyond = f"{source.name}[{plus(start, str(strips.fill_at))}]"
                     text = f"Duplicate({beyond}, {fill}, {source.block});"
                     self.vector_line(text, source, [])

@@ -7,7 +7,7 @@ reach from the first element of a row to the last; `Gather` then takes out the e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -30,9 +30,9 @@ class Strips:
     `counts` says how many there are along each dim, the last one how long they are. Elements of a
     row are every `step` elements of what was copied; 1 says that these are the tile, and 0 that
     their distances follow no rule. What a mask says beyond where axes end: `guards` of other dims,
-    under which strips are copied at all, and `checks` of the last one. Where a check is false an
-    element is found `fill_at` elements from the beginning of its strip. A strip may be cut into
-    `runs` of so many elements, with so many from one to the next.
+    under which strips are copied at all, and `checks` of that along them. Where a check is false an
+    element is found `fill_at` elements from the beginning of its row's strip. A strip may be cut
+    into `runs` of so many elements, with so many from one to the next.
     """
 
     order: tuple[int, ...]
@@ -158,8 +158,7 @@ class StripPlans(Writer):
             if distances is None:
                 return None
             step, reach = 0, reach_of(distances, shape[last])
-            far = self.distance(op, last, f"{bracketed(counts[last])} - 1")
-            length = f"{far} - {bracketed(self.distance(op, last, '0'))} + 1"
+            length = self.window_length(op, last, counts[last])
         order = tuple(range(last + 1))
         return Strips(order, (*shape[:last], reach), (*counts[:last], length), step)
 
@@ -181,12 +180,28 @@ class StripPlans(Writer):
         if not checks and step == 1:
             rows = shape[: last + 1], tuple(counts[: last + 1])
             return Strips(order, *rows, guards=tuple(guards))
+        if not checks and (columns := self.columns_of(op)) is not None:
+            side = columns.order[-1]
+            along_side = tuple(c for c in guards if self.is_along(c, side, len(shape)))
+            others = tuple(c for c in guards if c not in along_side)
+            return replace(columns, guards=others, checks=along_side)
         distances = self.distances(op, last)
         if distances is None:
             return None
         fill_at = up(reach_of(distances, shape[last]), self.grain)
-        found = (*shape[:last], fill_at + self.grain), tuple(counts[: last + 1])
+        length = counts[last] if checks else self.window_length(op, last, counts[last])
+        found = (*shape[:last], fill_at + self.grain), (*counts[:last], length)
         return Strips(order, *found, 0, tuple(guards), tuple(checks), fill_at)
+
+    def is_along(self, value: SSAValue, dim: int, rank: int) -> bool:
+        """Whether a value of fewer dims has more than one element along a dim."""
+        own = (1,) * (rank - len(self.shape(value))) + self.shape(value)
+        return own[dim] != 1
+
+    def window_length(self, op: tile.Load, dim: int, count: str) -> str:
+        """From the first of so many elements along a dim to the last."""
+        far = self.distance(op, dim, f"{bracketed(count)} - 1")
+        return f"{far} - {bracketed(self.distance(op, dim, '0'))} + 1"
 
     # ------------------------------------------------------------------ distances
 

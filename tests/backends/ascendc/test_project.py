@@ -129,17 +129,29 @@ def small_transformer(name: str) -> nn.Module:
         sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
         config = transformers.BertConfig(vocab_size=100, intermediate_size=128, **sizes)
         return transformers.BertModel(config).eval()
+    if name == "llama":
+        sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        sizes |= {"num_key_value_heads": 2, "intermediate_size": 128, "use_cache": False}
+        return transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(vocab_size=100, **sizes)
+        ).eval()
+    if name == "vit":
+        sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        sizes |= {"image_size": 32, "patch_size": 8, "intermediate_size": 128}
+        return transformers.ViTModel(transformers.ViTConfig(**sizes)).eval()
     sizes = {"n_positions": 32, "n_embd": 64, "n_layer": 2, "n_head": 4}
     sizes |= {"bos_token_id": 0, "eos_token_id": 0}
     config = transformers.GPT2Config(vocab_size=100, use_cache=False, **sizes)
     return transformers.GPT2LMHeadModel(config).eval()
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2"])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_small_transformer(name, dtype):
     model = small_transformer(name).to(dtype)
     x = torch.randint(0, 90, (1, 17))
+    if name == "vit":
+        x = torch.randn(1, 3, 32, 32).to(dtype)
     with torch.no_grad():
         compiled = aicc.compile(torch.export.export(model, (x,)), target="ascendc")
         found = compiled(x)
