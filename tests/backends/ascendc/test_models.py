@@ -56,3 +56,4 @@ def test_model(name, dtype):
     tolerance = 1e-4 if dtype == "f32" else 1e-2
     for found, want in zip(compiled.run(inputs), reference.run(inputs), strict=True):
         np.testing.assert_allclose(found, want, rtol=tolerance, atol=tolerance)
+    assert "Gm.GetValue(" not in compiled.source  # no element of device memory by itself
