@@ -130,8 +130,7 @@ class Copies(StripPlans, ABC):
                 count = str(int(n) // run) if n.isdigit() else (
                     f"static_cast<uint16_t>({bracketed(n)} / {run})")  # fmt: skip
             place = joined([*at, *(["0"] if even else []), start], strips.order, rank)
-            there = local.position([*at, *(["0"] if even else []), "0"])
-            near_text = local.name if there == "0" else f"{local.name}[{there}]"
+            near_text = local.part([*at, *(["0"] if even else []), "0"])
             memory = f"{self.gm(op.buffer)}[{self.address(op, place)}]"
             self.clock += 1
             with self.when(*(self.text(c, self.fitted(c, place)) for c in strips.guards)):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aicc.backends.ascendc.copies import Copies
-from aicc.backends.ascendc.indices import is_bool, is_float
+from aicc.backends.ascendc.indices import is_bool
 from aicc.backends.ascendc.locals import Local, row_dim
 from aicc.backends.ascendc.spellings import SIZES, number
 from aicc.backends.ascendc.strips import Strips, joined
-from aicc.backends.c_text import bracketed, plus
+from aicc.backends.c_text import bracketed
 from aicc.ir import tile
 
 
@@ -53,13 +53,9 @@ class Loads(Copies, ABC):
             last = strips.order[-1]
             far = self.distance(op, last, f"{high} - 1")
             length = f"{far} - {bracketed(self.distance(op, last, low))} + 1"
-            self.line(f"if ({low} < {high}) {{")
-            self.depth += 1
-            self.strip_copies(
-                op, filled, replace(strips, counts=(*strips.counts[:-1], length)), low
-            )
-            self.depth -= 1
-            self.line("}")
+            found = replace(strips, counts=(*strips.counts[:-1], length))
+            with self.when(f"{low} < {high}"):
+                self.strip_copies(op, filled, found, low)
         else:
             self.strip_copies(op, filled, strips)
         self.line(f"{name}.EnQue({filled.name});")
@@ -90,8 +86,7 @@ class Loads(Copies, ABC):
         """Rows that a mask keeps from being loaded."""
         with self.vector_loops(strips.counts[:-1]) as at:
             place = joined([*at, "0"], strips.order, len(self.access_shape(op)))
-            there = local.position(place)
-            to = local.name if there == "0" else f"{local.name}[{there}]"
+            to = local.part(place)
             with self.when(f"!({self.guard_text(strips, place)})"):
                 self.vector_line(f"Duplicate({to}, {self.fill_of(op)}, {local.pitch});", local, [])
 
@@ -141,15 +136,14 @@ class Loads(Copies, ABC):
             base = "0" if not crossed or (place[side] == "0" and low == "0") else (
                 f"{bracketed(place[side] if low == '0' else f'{place[side]} - {low}')} * {size}"
             )  # fmt: skip
-            start = source.position(["0" if d in (last, side) else place[d] for d in strips.order])
-            to, there = (x if p == "0" else f"{x}[{p}]" for x, p in
-                         ((out.name, out.position(place)), (source.name, start)))  # fmt: skip
+            start = ["0" if d in (last, side) else place[d] for d in strips.order]
+            to, there = out.part(place), source.part(start)
             if rows.guards:
                 with self.when(f"!({self.guard_text(rows, place)})"):
                     self.vector_line(f"Duplicate({to}, {fill}, {out.pitch});", out, [])
             with self.when(*([self.guard_text(rows, place)] if rows.guards else [])):
                 if strips.checks and not crossed:
-                    beyond = f"{source.name}[{plus(start, str(strips.fill_at))}]"
+                    beyond = source.part(start, str(strips.fill_at))
                     text = f"Duplicate({beyond}, {fill}, {source.block});"
                     self.vector_line(text, source, [])
                 self.vector_line(
@@ -180,11 +174,7 @@ class Loads(Copies, ABC):
             value = f"{self.gm(op.buffer)}.GetValue({self.address(op, at)})"
             tests = [self.text(c, self.fitted(c, at)) for c in conditions]
             if tests:
-                other = op.other if op.other is not None else 0
-                fill = (
-                    f"static_cast<{stored}>({float(other) if is_float(op.result) else int(other)})"
-                )
-                value = f"{' && '.join(tests)} ? {value} : {fill}"
+                value = f"{' && '.join(tests)} ? {value} : {self.fill_of(op)}"
             self.line(f"{local.name}.SetValue({local.position(at)}, {value});")
         self.loaded(op, local)
 

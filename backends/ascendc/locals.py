@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aicc.backends.ascendc.spellings import SIZES
-from aicc.backends.c_text import bracketed
+from aicc.backends.c_text import bracketed, plus
 
 UB_BYTES = 184 * 1024 - 256
 """What a kernel may plan with of the unified buffer's 192 KiB: the rest is the system's."""
@@ -102,6 +102,11 @@ class Local:
                 terms.append(f"{bracketed(i)} * {step}")
             step *= d
         return " + ".join(reversed(terms)) or "0"
+
+    def part(self, at: Sequence[str], column: str = "0") -> str:
+        """The tensor from an element on, as an expression."""
+        place = plus(self.position(at), column)
+        return self.name if place == "0" else f"{self.name}[{place}]"
 
     def described(self) -> str:
         dims = ", ".join(map(str, self.shape))

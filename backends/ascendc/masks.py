@@ -113,9 +113,7 @@ class Masks(Elements):
             place = [*at, *["0"] * (len(shape) - last)]
             x, y = (self.text(v, self.fitted(v, place)) for v in (op.x, op.y))
             first = f"Smaller<int64_t>({LARGEST}, {x} - {bracketed(y)})"
-            there = out.position(place)
-            to = out.name if there == "0" else f"{out.name}[{there}]"
-            text = f"Adds({to}, {ramp.name}, "
+            text = f"Adds({out.part(place)}, {ramp.name}, "
             text += f"static_cast<float>(Larger<int64_t>(-{LARGEST}, {first})), {out.pitch});"
             self.vector_line(text, out, [ramp])
         bits = self.bits(out)
@@ -195,16 +193,14 @@ class Masks(Elements):
         with self.vector_loops(counts) as at:
             place = [*at, *["0"] * rest]
             test = self.text(op.condition, self.fitted(op.condition, place))
-            there = out.position(place)
+            to = out.part(place)
             for value, x, when in zip((op.true, op.false), sides, (test, f"!{test}"), strict=True):
-                to = out.name if there == "0" else f"{out.name}[{there}]"
                 with self.when(when):
                     if x is None:
                         c = number(self.constant(value) or 0, out.type)
                         self.vector_line(f"Duplicate({to}, {c}, {side});", out, [])
                     else:
-                        source = x.name if there == "0" else f"{x.name}[{there}]"
-                        self.vector_line(f"DataCopy({to}, {source}, {side});", out, [x])
+                        self.vector_line(f"DataCopy({to}, {x.part(place)}, {side});", out, [x])
 
     def is_known(self, *values: SSAValue | None) -> bool:
         """Whether values are made of sizes, axes and names only, which no tile is needed for."""

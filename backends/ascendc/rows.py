@@ -53,10 +53,10 @@ class Rows(Masks):
         length, side = self.count(op.input, op.dim), x.pitch * math.prod(x.dims[op.dim + 1 : -1])
         rest = ["0"] * (len(x.shape) - 1 - op.dim)
         with self.vector_loops([self.count(op.input, d) for d in range(op.dim)]) as at:
-            to, first = part(out, [*at, "0", *rest]), part(x, [*at, "0", *rest])
+            to, first = out.part([*at, "0", *rest]), x.part([*at, "0", *rest])
             self.vector_line(f"DataCopy({to}, {first}, {side});", out, [x])
             with self.loop_of("r", "1", length):
-                row = part(x, [*at, "r", *rest])
+                row = x.part([*at, "r", *rest])
                 self.vector_line(f"{pair}({to}, {to}, {row}, {side});", out, [x, out])
 
     def reduce_row_by_row(self, op: tile.Reduce, x: Local) -> None:
@@ -67,7 +67,7 @@ class Rows(Masks):
         rest = ["0"] * (len(x.shape) - 1 - op.dim)
         call, _ = REDUCTIONS[op.kind]
         with self.vector_loops(counts) as at:
-            to, row = part(out, [*at, "0", *rest]), part(x, [*at, "0", *rest])
+            to, row = out.part([*at, "0", *rest]), x.part([*at, "0", *rest])
             self.vector_line(f"{call}({to}, {row}, {work.name}, {length});", out, [x, work])
 
     def reduce_rows(self, op: tile.Reduce, x: Local) -> None:
@@ -82,9 +82,9 @@ class Rows(Masks):
         out = self.result(op.result, apart=True)
         with self.vector_loops(counts[:-1]) as outer, self.row_chunks(counts[-1:], x) as (rows, n):
             at = [*outer, *rows, "0", *rest]
-            source = part(folded, at)
+            source = folded.part(at)
             if wide:
-                text = f"Copy({source}, {part(x, at)}, {reach}, {n}, {{1, 1, {near}, {far}}});"
+                text = f"Copy({source}, {x.part(at)}, {reach}, {n}, {{1, 1, {near}, {far}}});"
                 self.vector_line(text, folded, [x])
                 with self.loop_of("c", str(x.repeat), length, x.repeat):
                     more = f"{x.name}[{plus(x.position(at), 'c')}]"
@@ -92,7 +92,7 @@ class Rows(Masks):
                     steps = f"{{1, 1, 1, {near}, {near}, {far}}}"
                     text = f"{pair}({source}, {source}, {more}, {mask}, {n}, {steps});"
                     self.vector_line(text, folded, [x, folded])
-            text = f"Whole{call}({part(out, at)}, {source}, {reach}, {n}, 1, 1, {near}{order});"
+            text = f"Whole{call}({out.part(at)}, {source}, {reach}, {n}, 1, 1, {near}{order});"
             self.vector_line(text, out, [folded])
 
     @contextmanager
@@ -181,7 +181,7 @@ class Rows(Masks):
         elif last == 0 or own[last - 1] != 1:
             self.spread_rows(out, seen, counts)
         else:
-            self.repeat_copies(out, seen, counts, lambda at, c: part(seen, at, c), "1", "0")
+            self.repeat_copies(out, seen, counts, lambda at, c: seen.part(at, c), "1", "0")
 
     def spread_elements(self, out: Local, source: Local, counts: Sequence[str]) -> None:
         """Element by element, on the scalar unit: types that the vector unit doesn't copy."""
@@ -198,7 +198,7 @@ class Rows(Masks):
         rows = out.dims[last - 1] if last else 1
         rest = ["0"] * (len(out.shape) - max(last - 1, 0))
         with self.vector_loops(counts[: max(last - 1, 0)]) as at:
-            to, there = part(out, [*at, *rest]), part(source, [*at, *rest])
+            to, there = out.part([*at, *rest]), source.part([*at, *rest])
             self.vector_line(f"DataCopy({to}, {there}, {rows * out.pitch});", out, [source])
 
     def spread_numbers(self, out: Local, source: Local, counts: Sequence[str]) -> None:
@@ -245,7 +245,7 @@ class Rows(Masks):
         ):
             at = [*outer, *row, *rest]
             with self.columns(out) as (c, mask):
-                to = part(out, at, c)
+                to = out.part(at, c)
                 steps = f"{{1, {block_step}, {far}, {row_step}}}"
                 text = f"Copy({to}, {there(at, c)}, {mask}, {n}, {steps});"
                 self.vector_line(text, out, [source])
@@ -259,12 +259,6 @@ class Rows(Masks):
         with self.loop_of("c", "0", str(x.pitch), x.repeat):
             even = x.pitch % x.repeat == 0
             yield "c", str(x.repeat) if even else smaller(x.repeat, f"{x.pitch} - c")
-
-
-def part(x: Local, at: Sequence[str], column: str = "0") -> str:
-    """A tensor from an element on."""
-    place = plus(x.position(at), column)
-    return x.name if place == "0" else f"{x.name}[{place}]"
 
 
 def smaller(limit: int, count: str) -> str:

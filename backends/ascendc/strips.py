@@ -170,8 +170,7 @@ class StripPlans(Writer):
         for c in op.conditions():
             if isinstance(c.owner, tile.InBounds) and isinstance(c.owner.axis.owner, tile.Axis):
                 continue
-            own = (1,) * (len(shape) - len(self.shape(c))) + self.shape(c)
-            along = [d for d, n in enumerate(own) if n != 1]
+            along = [d for d in range(len(shape)) if self.is_along(c, d, len(shape))]
             if len(along) > 1 or self.locals_below(c):
                 return None
             (checks if along == [last] else guards).append(c)
