@@ -21,6 +21,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "decompose": _pass("decompose", "Decompose"),
     "fuse": _pass("fuse", "Fuse"),
     "gather-log-softmax": _pass("gather_log_softmax", "GatherLogSoftmax"),
+    "integer-products": _pass("integer_products", "IntegerProducts"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
     "merge-matmuls": _pass("merge_matmuls", "MergeMatMuls"),
     "narrow-products": _pass("narrow_products", "NarrowProducts"),

@@ -14,7 +14,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import Pure
 
 from aicc.ir.constants import DenseAttr
-from aicc.ir.graph import Constant, ShapeExpr
+from aicc.ir.graph import Constant, Dequantize, ShapeExpr
 from aicc.ir.interfaces import CompileContext, Evaluator, value_of
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type, numel, shape_of, static_shape
@@ -26,7 +26,8 @@ class ConstantFold(ModulePass):
 
     Bounded: a result with more than `max_elements` elements is folded only where the operands
     together are as large, and never with more than all constants had before: a small op, or a
-    chain of them, never becomes a huge constant.
+    chain of them, never becomes a huge constant. Dequantized weights stay as small as they are:
+    products read them as integers, or dequantize what they read.
     """
 
     name = "constant-fold"
@@ -42,6 +43,8 @@ class ConstantFold(ModulePass):
                 _fold(inner, ctx.evaluator)
 
     def _may_fold(self, op: GraphOp, whole: int) -> bool:
+        if isinstance(op, Dequantize) and element_type(op.input).bits <= 8:
+            return False
         if isinstance(op, (Constant, ShapeExpr)) or not op.has_trait(Pure) or op.regions:
             return False
         if not op.results or any(static_shape(r) is None for r in op.results):

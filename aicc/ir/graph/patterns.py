@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+from xdsl.rewriter import InsertPoint
 
 from aicc.ir.graph.contract import Conv
 from aicc.ir.graph.control import If, Yield
 from aicc.ir.graph.folders import constant_of, is_splat
+from aicc.ir.graph.misc import Dequantize
 from aicc.ir.graph.shape import Pad, Reshape, Transpose
 from aicc.ir.graph.unary import Cast
-from aicc.ir.types import element_type
+from aicc.ir.types import element_type, numel, rank_of, shape_of, tensor
 
 
 class ReshapeOfReshape(RewritePattern):
@@ -81,9 +83,7 @@ class IfOfConstant(RewritePattern):
         rewriter.replace(op, [], values)
 
 
-def _before(op: Operation):
-    from xdsl.rewriter import InsertPoint
-
+def _before(op: Operation) -> InsertPoint:
     return InsertPoint.before(op)
 
 
@@ -107,10 +107,63 @@ class ConvOfPad(RewritePattern):
         rewriter.replace(op, new)
 
 
+class TransposeOfDequantize(RewritePattern):
+    """transpose(dequantize(q)) → dequantize(transpose(q)): fewer bytes to move, or a constant's"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Transpose, rewriter: PatternRewriter) -> None:
+        inner = op.input.owner
+        if not isinstance(inner, Dequantize) or not may_move(inner):
+            return
+        params = inner.param_values()
+        operands = [inner.scale, inner.zero_point]
+        if any(rank_of(v) == 1 and shape_of(v) != (1,) for v in operands if v) or inner.block_size:
+            params["axis"] = list(op.permutation).index(inner.axis)
+
+        def moved(value: SSAValue) -> SSAValue:
+            made = Transpose.make(value, permutation=op.permutation, location=op.location)
+            rewriter.insert(made, InsertPoint.before(op))
+            return made.result
+
+        if inner.block_size:
+            operands = [None if v is None else moved(v) for v in operands]
+        new = Dequantize.make(moved(inner.input), *operands, location=inner.location, **params)
+        rewriter.replace(op, new)
+
+
+class ReshapeOfDequantize(RewritePattern):
+    """reshape(dequantize(q)) → dequantize(reshape(q)), for one scale"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Reshape, rewriter: PatternRewriter) -> None:
+        inner = op.input.owner
+        if not isinstance(inner, Dequantize) or not may_move(inner) or op.shape is None:
+            return
+        if inner.block_size:
+            return
+        if any(numel(shape_of(v)) != 1 for v in (inner.scale, inner.zero_point) if v is not None):
+            return
+        type = tensor(shape_of(op.result), element_type(inner.input))
+        made = Reshape.make(inner.input, shape=op.shape, result_types=[type], location=op.location)
+        rewriter.insert(made, InsertPoint.before(op))
+        params = {**inner.param_values(), "axis": 0}
+        new = Dequantize.make(
+            made.result, inner.scale, inner.zero_point, location=inner.location, **params
+        )
+        rewriter.replace(op, new)
+
+
+def may_move(op: Dequantize) -> bool:
+    """Whether nothing is dequantized twice if one reader does it at another place."""
+    return op.result.has_one_use() or constant_of(op.input) is not None
+
+
 PATTERNS: tuple[RewritePattern, ...] = (
     ReshapeOfReshape(),
     TransposeOfTranspose(),
     CastOfWideningCast(),
     IfOfConstant(),
     ConvOfPad(),
+    TransposeOfDequantize(),
+    ReshapeOfDequantize(),
 )
