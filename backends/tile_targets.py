@@ -25,12 +25,14 @@ COMPOSITES = (
     graph.Sigmoid,
     graph.Silu,
     graph.Gelu,
+    graph.Quantize,
+    graph.Dequantize,
 )
 """Composites that get a kernel of their own, or are taken apart only there."""
 
 TO_TILES = (
     "raise-composites,gather-log-softmax,simplify-masks,canonicalize,cse,dce,narrow-products,"
-    "merge-matmuls,sink-norm,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce"
+    "lower-quantization,merge-matmuls,sink-norm,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce"
 )
 """Passes from graph IR to kernels that have no schedule of their target yet."""
 
@@ -39,9 +41,6 @@ def keeps(op: GraphOp) -> bool:
     """Whether the op is lowered to tiles as it stands."""
     if isinstance(op, graph.Attention) and element_type(op.query) == f64:
         return False
-    if isinstance(op, (graph.Quantize, graph.Dequantize)):
-        narrow = element_type(op.result if isinstance(op, graph.Quantize) else op.input)
-        return not narrow.is_integer or narrow.bits not in (8, 16)
     return isinstance(op, COMPOSITES)
 
 

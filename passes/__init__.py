@@ -22,6 +22,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "fuse": _pass("fuse", "Fuse"),
     "gather-log-softmax": _pass("gather_log_softmax", "GatherLogSoftmax"),
     "integer-products": _pass("integer_products", "IntegerProducts"),
+    "lower-quantization": _pass("lower_quantization", "LowerQuantization"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
     "merge-matmuls": _pass("merge_matmuls", "MergeMatMuls"),
     "narrow-products": _pass("narrow_products", "NarrowProducts"),

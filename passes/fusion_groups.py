@@ -20,7 +20,6 @@ from aicc.ir.graph import (
     Cast,
     Concat,
     Constant,
-    Dequantize,
     Div,
     Expand,
     Fused,
@@ -38,9 +37,6 @@ from aicc.ir.symbols import Dim
 from aicc.ir.symbols import total as total_of
 from aicc.ir.types import Shape, numel, shape_of, typical
 from aicc.ir.types import bytes_of as exact_bytes
-
-PROLOGUE = (Cast, Dequantize)
-"""Ops cheap enough to be done again for each tile of a product that reads them."""
 
 ADDRESSES = (Reshape, Transpose, Slice, Expand)
 """Ops that only say where an element lies: whoever reads through them loads from there."""
@@ -184,7 +180,7 @@ def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None
     if products and all(isinstance(u, Attention) for u in products):
         return _before_attention(first, second, products[0], cost)
     if products:
-        if not all(_reads_for_product(op) for op in first.ops):
+        if not (all(_reads_for_product(op) for op in first.ops) or _is_weight(first)):
             return "it would be computed again for each tile of the product"
         if stored:
             return "its result is needed elsewhere too, and the product doesn't write it"
@@ -231,7 +227,16 @@ def _reads_for_product(op: GraphOp) -> bool:
     """Whether a product may do the op as it reads a tile: addresses, casts, a constant scale."""
     if isinstance(op, (Mul, Div)):
         return any(is_literal(v) for v in op.operands)
-    return isinstance(op, (*PROLOGUE, *ADDRESSES))
+    return isinstance(op, (Cast, *ADDRESSES))
+
+
+def _is_weight(group: Group) -> bool:
+    """Whether the elements come from constants: they would be folded if that made nothing larger.
+
+    A product takes a quantized weight apart as it reads a tile of it.
+    """
+    constant = all(isinstance(v.owner, Constant) for v in group.inputs())
+    return constant and all(_moves_or_computes(op) for op in group.ops)
 
 
 def _only_reshaped(first: Group, second: Group) -> bool:
@@ -239,6 +244,10 @@ def _only_reshaped(first: Group, second: Group) -> bool:
     if numel(first.space) != numel(second.space) or second.role is Role.REDUCTION:
         return False
     return all(_keeps_order(value, user) for value, user in dependent(first, second))
+
+
+def _moves_or_computes(op: GraphOp) -> bool:
+    return isinstance(op, ADDRESSES) or role_of(op) is Role.POINTWISE
 
 
 def _keeps_order(value: SSAValue, user: Operation) -> bool:

@@ -165,6 +165,8 @@ def number(op: tile.Full) -> str:
         width = tile_element(op.result.type).width.data  # type: ignore[union-attr]
         if width == 1:
             return "True" if value else "False"
+        if value >= 1 << (width - 1):  # an unsigned number: Triton's integers here have signs
+            return repr(value - (1 << width))
     if isinstance(value, float):
         if math.isnan(value):
             return 'float("nan")'

@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import f32, i1, i64
 from aicc.ir.graph import binary, creation, misc, norm, reduce, unary
 from aicc.ir.graph.contract import MatMul
+from aicc.ir.graph.folders import constant_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import exact_div, floordiv
 from aicc.ir.types import element_type, numel, rank_of, shape_of
@@ -218,7 +220,7 @@ def _group_norm(b: GraphBuilder, op: norm.GroupNorm):
     ]
 
 
-def _spread(b: GraphBuilder, value: SSAValue, op: Any) -> SSAValue:
+def spread(b: GraphBuilder, value: SSAValue, op: Any) -> SSAValue:
     """A scale or zero point, to be broadcast against the operand."""
     rank = rank_of(op.input)
     if rank_of(value) == 0 or numel(shape_of(value)) == 1:
@@ -238,18 +240,33 @@ def _spread(b: GraphBuilder, value: SSAValue, op: Any) -> SSAValue:
     return b.unsqueeze(value, [i for i in range(rank) if i != op.axis])
 
 
+def _parameter(b: GraphBuilder, value: SSAValue, op: Any) -> SSAValue:
+    """A scale or zero point in f32, to be broadcast; worked out here for constants of one axis."""
+    array = constant_of(value)
+    if array is None or op.block_size:
+        return b.cast(spread(b, value, op), f32)
+    rank = 0 if array.size == 1 else rank_of(op.input)
+    shape = [-1 if i == op.axis else 1 for i in range(rank)]
+    return b.constant(array.astype(np.float32).reshape(shape))
+
+
+def _is_zero(value: SSAValue | None) -> bool:
+    array = constant_of(value)
+    return value is None or (array is not None and not array.any())
+
+
 def _dequantize(b: GraphBuilder, op: Any):
-    x, scale = b.cast(op.input, f32), _wide(b, _spread(b, op.scale, op))
-    if op.zero_point is not None:
-        x = _bin(b, binary.Sub, x, b.cast(_spread(b, op.zero_point, op), f32))
+    x, scale = b.cast(op.input, f32), _parameter(b, op.scale, op)
+    if not _is_zero(op.zero_point):
+        x = _bin(b, binary.Sub, x, _parameter(b, op.zero_point, op))
     return [b.cast(_bin(b, binary.Mul, x, scale), element_type(op.result))]
 
 
 def _quantize(b: GraphBuilder, op: Any):
-    scale = _wide(b, _spread(b, op.scale, op))
+    scale = _parameter(b, op.scale, op)
     x = b.emit(unary.Round, _bin(b, binary.Div, b.cast(op.input, f32), scale))
-    if op.zero_point is not None:
-        x = _bin(b, binary.Add, x, b.cast(_spread(b, op.zero_point, op), f32))
+    if not _is_zero(op.zero_point):
+        x = _bin(b, binary.Add, x, _parameter(b, op.zero_point, op))
     dtype = element_type(op.result)
     low = 0 if dtype.kind == "uint" else -(2 ** (dtype.bits - 1))
     x = _bin(b, binary.Min, _bin(b, binary.Max, x, low), low + 2**dtype.bits - 1)

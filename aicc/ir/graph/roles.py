@@ -70,9 +70,8 @@ def reduced_axes(op: GraphOp) -> frozenset[int]:
     """The axes of the iteration space that the op combines along."""
     if isinstance(op, reduce.ReduceOp):
         return frozenset(op.axes)
-    rank = rank_of(op.operands[0])
     if isinstance(op, (norm.LayerNorm, norm.RMSNorm)):
-        return frozenset(range(op.axis, rank))
+        return frozenset(range(op.axis, rank_of(op.input)))
     if role_of(op) is Role.REDUCTION:
         return frozenset({op.axis})  # type: ignore[attr-defined]
     return frozenset()
