@@ -1,6 +1,7 @@
 """Large constants in safetensors files.
 
-Dtypes that the format lacks are kept as their bytes; the IR's types say what they are.
+Dtypes that the format lacks are kept as their bytes, those of 4 and 2 bits packed; the IR's types
+say what they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from aicc.errors import ArtifactError
-from aicc.ir.constants import DenseAttr
+from aicc.ir.constants import DenseAttr, packed
+from aicc.ir.dtypes import dtype_of
 
 _NATIVE = frozenset(
     [
@@ -66,7 +68,9 @@ def save_weights(constants: Mapping[str, DenseAttr], path: Path) -> None:
     arrays = {}
     for name, attr in constants.items():
         array = np.ascontiguousarray(attr.array)
-        if array.dtype.name not in _NATIVE:
+        if dtype_of(array.dtype).bits < 8:
+            array = packed(array)
+        elif array.dtype.name not in _NATIVE:
             array = array.reshape(-1).view(np.uint8)
         arrays[name] = array
     save_file(arrays, str(path))

@@ -195,12 +195,39 @@ class DenseAttr(Data[Literal]):
 
 def _as_type(array: np.ndarray, type: TensorType) -> np.ndarray:
     """A stored array as the type says; dtypes that files lack are stored as bytes."""
-    dtype, shape = dtype_of(type.element_type).np, static_shape(type)
+    row, shape = dtype_of(type.element_type), static_shape(type)
+    dtype = row.np
+    if row.bits < 8 and array.dtype == np.uint8:
+        array = unpacked(array, row, math.prod(shape or ()))
     if array.dtype != dtype and array.dtype == np.uint8:
         array = array.view(dtype)
     if array.dtype != dtype or array.size != math.prod(shape or ()):
         raise ValueError(f"stored as {array.dtype}{list(array.shape)}, but the type is {type}")
     return array.reshape(shape or ())
+
+
+def packed(array: np.ndarray) -> np.ndarray:
+    """Elements of 4 or 2 bits as bytes, the first in the lowest bits, as ONNX has them."""
+    bits = dtype_of(array.dtype).bits
+    count = 8 // bits
+    codes = np.ascontiguousarray(array).reshape(-1).view(np.uint8) & (2**bits - 1)
+    codes = np.pad(codes, (0, -codes.size % count)).reshape(-1, count)
+    return np.bitwise_or.reduce(codes << (np.arange(count, dtype=np.uint8) * bits), axis=1)
+
+
+def unpacked(data: np.ndarray, dtype: DType, count: int) -> np.ndarray:
+    """The inverse of `packed`. Raises ValueError for another number of bytes."""
+    per_byte = 8 // dtype.bits
+    if data.size != -(-count // per_byte):
+        raise ValueError(f"{count} elements of {dtype} can't be {data.size} bytes")
+    shifts = np.arange(per_byte, dtype=np.uint8) * dtype.bits
+    codes = ((data.reshape(-1, 1) >> shifts) & (2**dtype.bits - 1)).reshape(-1)[:count]
+    if dtype.is_float:
+        return codes.view(dtype.np)
+    if dtype.kind == "int":
+        middle = 1 << (dtype.bits - 1)
+        return ((codes.astype(np.int8) ^ middle) - middle).astype(dtype.np)
+    return codes.astype(dtype.np)
 
 
 def quote_name(name: str) -> str:

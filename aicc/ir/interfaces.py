@@ -93,6 +93,8 @@ class CompileContext(Context):
     """What kernels are scheduled for; the first decides, the others must be able to run them."""
     tuned: Mapping[tuple[str, str], Tuned] = field(default_factory=dict)
     """What was measured, by a kernel's key and chip."""
+    calibration: Sequence[Sequence[np.ndarray]] = ()
+    """Inputs of ``@main``, a sample each: what passes that quantize learn ranges from."""
 
     def __post_init__(self) -> None:
         for dialect in (Builtin, Func, Arith, Math, Scf, Graph, Tile):
@@ -113,4 +115,5 @@ class CompileContext(Context):
             self.remarks,
             self.chips,
             self.tuned,
+            self.calibration,
         )
