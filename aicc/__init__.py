@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     from aicc.api import CompiledModel, compile, load
+    from aicc.quantization import Quantized, quantize
 
 __version__ = "0.1.0"
-__all__ = ["CompiledModel", "__version__", "compile", "load"]
+__all__ = ["CompiledModel", "Quantized", "__version__", "compile", "load", "quantize"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("Quantized", "quantize"):
+        from aicc import quantization
+
+        return getattr(quantization, name)
     if name in __all__:
         from aicc import api
 

@@ -15,6 +15,7 @@ from aicc.errors import AiccError, InputError
 
 if TYPE_CHECKING:
     from aicc.api import CompiledModel
+    from aicc.quantization import Quantized
 
 app = typer.Typer(
     name="aicc",
@@ -37,6 +38,12 @@ DimOption = Annotated[
 
 ExplainFusion = Annotated[
     bool, typer.Option(help="Say for each pair of neighbours why fuse fused them or not.")
+]
+
+
+Calib = Annotated[
+    Path | None,
+    typer.Option(help="Samples for calibration: an .npz with an array for each input."),
 ]
 
 
@@ -98,6 +105,10 @@ def compile(
     ascendc_project: Annotated[
         str | None, typer.Option(help="Ascend C as: asc (default), or custom_op, for aclnn.")
     ] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="Quantize by this recipe first (see aicc quantize).")
+    ] = None,
+    calib: Calib = None,
 ) -> None:
     """Compile MODEL and write an artifact."""
     from aicc.dumps import observers
@@ -106,12 +117,17 @@ def compile(
     with progress() as show:
         observer = observers(dump_ir, print_ir_after, show)
         archs = arch.split(",") if arch else []
+        source: Any = model
+        if quantize is not None:
+            source = _quantize(model, quantize, calib, dim, [], None, show).module
+        elif calib is not None:
+            raise InputError("--calib is for --quantize")
         compiled = _compile(
-            model, target, pipeline, dim, verify_each, observer, remarks, archs, tuning
+            source, target, pipeline, dim, verify_each, observer, remarks, archs, tuning
         )
     _explain(remarks)
     if verify:
-        _verify(compiled, model, dim)
+        _verify(compiled, source, dim)
     where = output if output is not None else Path(_stem(model) + ".aicc")
     compiled.save(where, archs, ascendc_project)
     typer.echo(f"artifact: {where}", err=True)
@@ -119,7 +135,7 @@ def compile(
         typer.echo(f"IR dumps: {dump_ir}", err=True)
 
 
-def _verify(compiled: CompiledModel, model: str, dim: Sequence[str]) -> None:
+def _verify(compiled: CompiledModel, model: Any, dim: Sequence[str]) -> None:
     """Say how far results on random inputs are from those of the NumPy target."""
     from aicc.verify import check_outputs, sample_inputs
 
@@ -131,7 +147,7 @@ def _verify(compiled: CompiledModel, model: str, dim: Sequence[str]) -> None:
 
 
 def _compile(
-    model: str,
+    model: Any,
     target: str | None,
     pipeline: str | None,
     dim: Sequence[str],
@@ -177,6 +193,68 @@ def progress() -> Iterator[Any]:
             bar.update(task, description=name, completed=number, total=total)
 
         yield show
+
+
+def _quantize(
+    model: str,
+    recipe: str,
+    calib: Path | None,
+    dim: Sequence[str],
+    settings: Sequence[str],
+    max_drop: float | None,
+    show: Any,
+) -> Quantized:
+    from aicc.dims import parse_dim_options
+    from aicc.quantization import quantize
+    from aicc.quantization.recipes import parse_settings
+    from aicc.quantization.samples import read_samples
+
+    return quantize(
+        model,
+        recipe,
+        None if calib is None else read_samples(calib),
+        max_drop=max_drop,
+        settings=parse_settings(settings),
+        dims=parse_dim_options(dim),
+        show=show,
+    )
+
+
+@app.command()
+def quantize(
+    model: Model,
+    recipe: Annotated[
+        str, typer.Option(help="A recipe's name (see --list), or passes: a,b{option=1}.")
+    ] = "int8",
+    calib: Calib = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write model and report to this folder.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Keep fragile layers in float: at most so many points of accuracy lost."),
+    ] = None,
+    setting: Annotated[
+        list[str], typer.Option("--set", help="An option of the recipe: group=64.")
+    ] = [],  # noqa: B006
+    dim: DimOption = [],  # noqa: B006
+    list_recipes: Annotated[
+        bool, typer.Option("--list", help="List the recipes; MODEL is not looked at.")
+    ] = False,
+) -> None:
+    """Quantize MODEL: `aicc compile` takes the folder that is written."""
+    if list_recipes:
+        from aicc.quantization.recipes import RECIPES
+
+        for name, known in RECIPES.items():
+            typer.echo(f"{name:16}{known.what}\n{'':16}{known.pipeline}")
+        return
+    with progress() as show:
+        made = _quantize(model, recipe, calib, dim, setting, max_drop, show)
+    where = output if output is not None else Path(_stem(model) + ".q")
+    made.save(where)
+    typer.echo(str(made.report))
+    typer.echo(f"quantized model: {where}", err=True)
 
 
 @app.command()

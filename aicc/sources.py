@@ -51,6 +51,8 @@ def import_any(
 def _import_path(model: str | Path, inputs: Any, ranges: Mapping[str, Range]) -> Imported:
     path = Path(model)
     suffix = path.suffix.lower()
+    if (path / "report.json").is_file() and (path / "model.mlir").is_file():
+        return Imported(read_mlir(path / "model.mlir"))  # what aicc quantize wrote
     if suffix == ".mlir":
         return Imported(read_mlir(path))
     if suffix == ".onnx":

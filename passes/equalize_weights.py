@@ -24,8 +24,8 @@ CLOSE = 1e-3
 class EqualizeWeights(ModulePass):
     """Scale channels between layers so that both layers' weights have the same range for each.
 
-    ``W2 · relu(W1 · x) = (W2 / s) · relu((s · W1) · x)`` for positive s, one a channel, with nothing
-    but ReLU, a maximum pooling and a bias between the layers (Nagel et al., "Data-Free Quantization
+    ``W2 · relu(W1 · x) = (W2 / s) · relu((s · W1) · x)`` for positive s, one a channel, with only
+    ReLU, a maximum pooling and a bias between the layers (Nagel et al., "Data-Free Quantization
     Through Weight Equalization and Bias Correction", section 4.1). Chains are gone through until
     nothing changes by more than a thousandth.
     """

@@ -44,7 +44,5 @@ class QuantizeBiases(ModulePass):
             return
         b = layer.builder()
         made = b.constant(np.broadcast_to(codes, bias.shape).astype(np.int32), i32)
-        real = b.emit(
-            Dequantize, made, b.constant(scale), None, axis=0, dtype=element_type(op.bias)
-        )
+        real = b.emit(Dequantize, made, b.constant(scale), None, axis=0, dtype=bias.dtype)
         op.operands = [op.input, op.weight, real]

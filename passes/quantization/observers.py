@@ -119,10 +119,12 @@ def entropy(seen: Histogram, scheme: Scheme) -> Range:
     """Where the codes' distribution tells least apart from the values': least KL divergence.
 
     The method of Migacz, "8-bit Inference with TensorRT" (2017): values beyond the range count at
-    its end in what is approximated, but not in the approximation.
+    its end in what is approximated, but not in the approximation. The bin of zero, where a ReLU
+    puts half of all, counts as its neighbour does: zero has a code of its own.
     """
     levels = int(scheme.limits[1] - scheme.limits[0]) + 1
     middles, counts = seen.middles, seen.counts.astype(np.float64)
+    counts[BINS // 2] = counts[BINS // 2 + 1]
 
     def divergence(part: float) -> float:
         low, high = within(seen, part)
