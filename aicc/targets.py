@@ -61,6 +61,7 @@ _TARGETS = {
     "ascendc": "aicc.backends.ascendc.backend:AscendBackend",
     "cpp": "aicc.backends.cpp.backend:CppBackend",
     "numpy": "aicc.backends.numpy:NumpyBackend",
+    "onnx": "aicc.backends.onnx.backend:OnnxBackend",
     "triton": "aicc.backends.triton.backend:TritonBackend",
 }
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")

@@ -27,6 +27,7 @@ from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import f32, i32
 from aicc.ir.graph import Add, Cast, Conv, Dequantize, MatMul, Mul, Quantize, Relu, Sub
 from aicc.ir.graph.folders import constant_of
+from aicc.ir.interfaces import CompileContext
 from aicc.ir.types import element_type, numel, rank_of, shape_of
 from aicc.passes.dce import eliminate_dead_code
 
@@ -217,6 +218,8 @@ class IntegerProducts(ModulePass):
     name = "integer-products"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if isinstance(ctx, CompileContext) and not ctx.target.integer_products:
+            return
         products = GreedyRewritePatternApplier([IntegerMatMul(), IntegerConv()])
         PatternRewriteWalker(products, apply_recursively=False).rewrite_module(op)
         PatternRewriteWalker(ScaleIntoQuantize(), apply_recursively=False).rewrite_module(op)

@@ -62,13 +62,15 @@ class TargetDescription:
     `keeps` says whether the target implements an op as it stands; one that it doesn't keep is
     decomposed into primitives. `fits` says whether the tiles of a `tile.kernel` under its schedule
     have room in the memory of one core, `place` where they lie there, as what a `tile.kernel` calls
-    `queues`, `places` and `cubes`; nothing for one that it can't print.
+    `queues`, `places` and `cubes`; nothing for one that it can't print. `integer_products` says
+    whether products of dequantized operands are to become products of integers.
     """
 
     name: str
     keeps: Callable[[GraphOp], bool] = _keeps_all
     fits: Callable[[Operation], bool] = _keeps_all
     place: Callable[[Operation], Mapping[str, dict[str, int]]] = _places_nothing
+    integer_products: bool = True
 
 
 @dataclass(frozen=True)
