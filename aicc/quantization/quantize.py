@@ -46,10 +46,18 @@ class Quantized:
         """Compile it (see `aicc.compile`)."""
         return compile(self.module, **options)
 
-    def save(self, path: str | Path) -> Path:
-        """Write model.mlir, model.safetensors and the report to a folder.
+    def onnx(self) -> Any:
+        """An ONNX ModelProto with QuantizeLinear and DequantizeLinear, for other runtimes.
 
-        `aicc compile` takes the folder. Raises InputError if something else is there.
+        Raises CompileError where the model has ops that ONNX lacks.
+        """
+        return self.compile(target="onnx", pipeline="decompose,canonicalize,cse,dce")._program.model  # type: ignore[attr-defined]
+
+    def save(self, path: str | Path) -> Path:
+        """Write model.mlir, model.safetensors, model.onnx and the report to a folder.
+
+        `aicc compile` takes the folder. There is no model.onnx where ONNX lacks an op of it: the
+        report says so. Raises InputError if something else is there.
         """
         path = Path(path)
         foreign = [path] if path.is_file() else list(path.iterdir()) if path.exists() else []
@@ -58,6 +66,11 @@ class Quantized:
         path.mkdir(parents=True, exist_ok=True)
         save_weights(named_constants(self.module), path / "model.safetensors")
         (path / "model.mlir").write_text(print_module(self.module))
+        (path / "model.onnx").unlink(missing_ok=True)
+        try:
+            (path / "model.onnx").write_bytes(self.onnx().SerializeToString(deterministic=True))
+        except CompileError as e:
+            self.report.remarks.append(f"no model.onnx: {e}")
         self.report.save(path)
         return path
 
