@@ -32,9 +32,10 @@ class QuantizeWeights(ModulePass):
     Each output channel has a scale, or with `per_channel` off the whole tensor, or with a `group`
     each run of so many weights that are summed for one channel (matmuls only: a convolution's keep
     a scale a channel). `search` takes the scale of least squared error instead of that of the whole
-    range. `gptq` chooses codes one input channel after another, each making up for what those
-    before it lost on the calibration samples. `correct_bias` takes the mean error that is left on
-    the samples off the bias. `skip` names layers that stay as they are.
+    range; with `weigh` each error counts as much as the mean square of what the weight is
+    multiplied by on the samples. `gptq` chooses codes one input channel after another, each making
+    up for what those before it lost on the samples. `correct_bias` takes the mean error that is
+    left on them off the bias. `skip` names layers that stay as they are.
     """
 
     name = "quantize-weights"
@@ -44,6 +45,7 @@ class QuantizeWeights(ModulePass):
     group: int = 0
     scales: str = "f32"
     search: bool = False
+    weigh: bool = False
     gptq: bool = False
     damping: float = DAMPING
     correct_bias: bool = False
@@ -57,10 +59,14 @@ class QuantizeWeights(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         layers = [v for v in layers_of(op, self.skip) if not v.is_quantized]
-        sums = self.statistics(op, layers, ctx) if self.gptq or self.correct_bias else {}
+        sums = self.statistics(op, layers, ctx) if self.uses_samples else {}
         for layer in layers:
             self.quantize(layer, sums.get(layer.name), ctx)
         eliminate_dead_code(op)
+
+    @property
+    def uses_samples(self) -> bool:
+        return self.gptq or self.correct_bias or (self.search and self.weigh)
 
     def scheme(self, layer: Layer) -> Scheme:
         group = self.group if not layer.is_convolution else 0
@@ -71,7 +77,10 @@ class QuantizeWeights(ModulePass):
         weight = layer.array()
         if not np.isfinite(weight).all():
             raise ValueError(f"the weight of '{layer.name}' is NaN or infinite somewhere")
-        parameters = fitted(weight, self.scheme(layer), self.search)
+        importance = None
+        if self.weigh and seen is not None and not layer.is_convolution:
+            importance = seen.power[:, None]
+        parameters = fitted(weight, self.scheme(layer), self.search, importance)
         codes = parameters.quantize(weight)
         if self.gptq and seen is not None and seen.products is not None:
             parameters, codes = gptq(weight, parameters, seen.products, self.damping)
@@ -97,22 +106,29 @@ class QuantizeWeights(ModulePass):
 
 @dataclass
 class Statistics:
-    """Of a layer's input: how many rows were seen, the sum of rows, and of their outer products."""
+    """Of a layer's input: how many rows were seen, sums of rows, squares and outer products."""
 
     count: int = 0
     total: np.ndarray | float = 0.0
+    squares: np.ndarray | float = 0.0
     products: np.ndarray | None = None
 
     def add(self, x: np.ndarray, axis: int, products: bool) -> None:
         rows = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis]).astype(np.float64)
         self.count += len(rows)
         self.total = self.total + rows.sum(0)
+        self.squares = self.squares + np.square(rows).sum(0)
         if products:
             self.products = rows.T @ rows + (0 if self.products is None else self.products)
 
     @property
     def mean(self) -> np.ndarray:
         return np.asarray(self.total) / max(self.count, 1)
+
+    @property
+    def power(self) -> np.ndarray:
+        """The mean of squares."""
+        return np.asarray(self.squares) / max(self.count, 1)
 
 
 def has_two_dims(layer: Layer) -> bool:

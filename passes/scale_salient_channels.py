@@ -46,12 +46,16 @@ class ScaleSalientChannels(ModulePass):
                 seen[value].append(array.reshape(-1, array.shape[-1]))
         for value, readers in groups.items():
             rows = np.concatenate(seen[value])
-            factor = self.best(readers, np.abs(rows).mean(0), spread_over(rows, ROWS))
+            factor = self.best(
+                readers, np.abs(rows).mean(0), np.square(rows).mean(0), spread_over(rows, ROWS)
+            )
             if (factor != 1).any():
                 rescale_input(readers, factor)
         eliminate_dead_code(op)
 
-    def best(self, readers: list[Layer], size: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def best(
+        self, readers: list[Layer], size: np.ndarray, power: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
         """The factors of least squared error over all the layers' results."""
         axis = 0 if self.group else 1
         scheme = Scheme(dtype_of(self.dtype), self.symmetric, axis, self.group)
@@ -63,7 +67,9 @@ class ScaleSalientChannels(ModulePass):
             total = 0.0
             for w in weights:
                 scaled = (w * factor[:, None]).astype(np.float32)
-                rounded = fitted(scaled, scheme, search=True).rounded(scaled) / factor[:, None]
+                weight = (power / np.square(factor))[:, None]
+                found = fitted(scaled, scheme, search=True, importance=weight)
+                rounded = found.rounded(scaled) / factor[:, None]
                 total += float(np.square(rows @ (rounded - w).astype(np.float32)).sum())
             return total
 

@@ -29,7 +29,7 @@ class Recipe:
 
 _STATIC = "quantize-activations{observer=mse},quantize-biases"
 _W8 = "quantize-weights{search=true correct-bias=true}"
-_GROUPS = "dtype=i4 group=32 search=true"
+_GROUPS = "dtype=i4 group=32"
 
 RECIPES = {
     "int8": Recipe(
@@ -57,12 +57,12 @@ RECIPES = {
         "int4 weights in groups of 32, rounded to nearest; needs no samples",
     ),
     "int4-gptq": Recipe(
-        f"quantize-weights{{{_GROUPS} gptq=true}}",
+        f"quantize-weights{{{_GROUPS} search=true gptq=true}}",
         "int4 weights in groups of 32, each making up for the error of those before it",
     ),
     "int4-awq": Recipe(
-        f"scale-salient-channels,quantize-weights{{{_GROUPS}}}",
-        "int4 weights in groups of 32, channels that matter made larger first",
+        f"scale-salient-channels,quantize-weights{{{_GROUPS} search=true weigh=true}}",
+        "int4 weights in groups of 32, channels that matter made larger, ranges cut for them",
     ),
     "fp8": Recipe(
         "quantize-weights{dtype=f8E4M3FN},quantize-activations{dtype=f8E4M3FN}",
@@ -154,10 +154,7 @@ def skipping(passes: Sequence[ModulePass], layers: Sequence[str]) -> tuple[Modul
 
 
 def needs_samples(passes: Sequence[ModulePass]) -> bool:
-    return any(
-        p.name in CALIBRATED or getattr(p, "gptq", False) or getattr(p, "correct_bias", False)
-        for p in passes
-    )
+    return any(p.name in CALIBRATED or getattr(p, "uses_samples", False) for p in passes)
 
 
 def pipeline_text(passes: Sequence[ModulePass]) -> str:

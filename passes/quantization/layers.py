@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from xdsl.dialects.builtin import LocationAttr, ModuleOp, NameLoc
+from xdsl.dialects.builtin import FusedLoc, LocationAttr, ModuleOp, NameLoc
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
@@ -127,6 +127,8 @@ def has_weight(op: MatMul | Conv) -> bool:
 
 def name_of(location: LocationAttr) -> str:
     """The name that a location begins with, or nothing."""
+    while isinstance(location, FusedLoc):
+        location = location.locations.data[0]  # type: ignore[assignment]
     return location.desc.data if isinstance(location, NameLoc) else ""
 
 

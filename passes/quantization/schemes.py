@@ -144,21 +144,24 @@ SHRUNK = np.linspace(1.0, 0.5, 26)
 """Parts of the whole range that a search for the least error tries."""
 
 
-def fitted(x: np.ndarray, scheme: Scheme, search: bool = False) -> Parameters:
+def fitted(
+    x: np.ndarray, scheme: Scheme, search: bool = False, importance: np.ndarray | None = None
+) -> Parameters:
     """Parameters for a known tensor: its whole range, or with `search` the part of least error.
 
-    The search is for the least sum of squared errors, for each scale by itself.
+    The search is for the least sum of squared errors, for each scale by itself, each error times
+    its `importance` where that is given (an array that broadcasts against x).
     """
     low, high = extremes(x, scheme)
     best = scheme.parameters(low, high)
     if not search:
         return best
-    least = errors(x, best)
+    least = errors(x, best, importance)
     scale = best.scale.copy()
     zero = None if best.zero is None else best.zero.copy()
     for part in SHRUNK[1:]:
         tried = scheme.parameters(low * part, high * part)
-        found = errors(x, tried)
+        found = errors(x, tried, importance)
         better = found < least
         least = np.where(better, found, least)
         scale = np.where(better, tried.scale, scale)
@@ -167,9 +170,13 @@ def fitted(x: np.ndarray, scheme: Scheme, search: bool = False) -> Parameters:
     return Parameters(scheme, scale, zero)
 
 
-def errors(x: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """The squared error of all elements that share a scale, summed."""
+def errors(
+    x: np.ndarray, parameters: Parameters, importance: np.ndarray | None = None
+) -> np.ndarray:
+    """The squared errors, times importance, of all elements that share a scale, summed."""
     gap = np.square(parameters.rounded(x) - x, dtype=np.float64)
+    if importance is not None:
+        gap *= importance
     scheme = parameters.scheme
     if scheme.axis is None:
         return gap.sum()
