@@ -24,8 +24,8 @@ from aicc.ir.symbols import Dim
 from aicc.ir.types import bytes_of, element_type, format_dims, shape_of
 
 C_TYPES = {**TYPES, "ui8": "uint8_t", "ui16": "uint16_t", "ui32": "uint32_t", "ui64": "uint64_t"}
-C_TYPES |= {"f16": "uint16_t", "bf16": "uint16_t"}
-"""Element types of inputs and outputs in C; 16-bit floats are their bits."""
+C_TYPES |= {"f16": "uint16_t", "bf16": "uint16_t", "f8E4M3FN": "uint8_t", "f8E5M2": "uint8_t"}
+"""Element types of inputs and outputs in C; floats of 16 and 8 bits are their bits."""
 
 
 class HostProgram:

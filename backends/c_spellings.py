@@ -94,6 +94,8 @@ TYPES: dict[str, str] = {
     "ui64": "int64_t",
     "f16": "f16",
     "bf16": "bf16",
+    "f8E4M3FN": "f8e4m3",
+    "f8E5M2": "f8e5m2",
     "f32": "float",
     "f64": "double",
 }

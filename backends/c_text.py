@@ -86,7 +86,19 @@ RESERVED = KEYWORDS | {
     *("aicc", "std", "vec", "mask", "all", "part", "first", "any", "sum", "product", "select"),
     *("convert", "gather", "scatter", "sweep", "dot", "matrix", "best", "iota", "each", "W"),
     *("load_where", "store_where", "load_strided", "store_strided", "floordiv", "mod", "lanes"),
-    *("buffers", "sizes", "program", "f16", "bf16", "main", "lowest", "highest", "run_programs"),
+    *(
+        "buffers",
+        "sizes",
+        "program",
+        "f16",
+        "bf16",
+        "f8e4m3",
+        "f8e5m2",
+        "main",
+        "lowest",
+        "highest",
+        "run_programs",
+    ),
     *("i", "h", "g", "f", "e", "j", "first_j"),
     *("accumulators", "a", "b", "u", "length", "sweep_unrolled", "extreme"),
     *(s.template.split("(")[0] for s in SPELLINGS.values() if "(" in s.template),
@@ -121,7 +133,7 @@ def number(value: int | float | bool, element: Attribute) -> str:
             return f"{'-' if value < 0 else ''}{limits}::infinity()"
         text = repr(value)
         return text + ("f" if name == "float" else "")
-    if name in ("f16", "bf16"):
+    if name in ("f16", "bf16", "f8e4m3", "f8e5m2"):
         return f"convert<{name}>({float(value)!r}f)"
     if name == "int64_t":
         if value == -(2**63):

@@ -24,40 +24,51 @@ from xdsl.pattern_rewriter import (
 )
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import f32, i32
+from aicc.ir.dtypes import DType, f32, i32
 from aicc.ir.graph import Add, Cast, Conv, Dequantize, MatMul, Mul, Quantize, Relu, Sub
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.types import element_type, numel, rank_of, shape_of
 from aicc.passes.dce import eliminate_dead_code
 
+FLOATS = ("f8E4M3FN", "f8E5M2")
+"""Floats whose products are exact in f32."""
+
 
 @dataclass
 class Scaled:
-    """An operand as integers, less their zero point, and its scale: both broadcast against it."""
+    """An operand as it was quantized, less its zero point, and its scale, broadcast against it.
+
+    Products of integers are summed as i32, those of 8-bit floats as f32.
+    """
 
     value: SSAValue
     scale: SSAValue
+    sums: DType
 
 
 def scaled(value: SSAValue, dims: tuple[int, ...], b: GraphBuilder) -> Scaled | None:
-    """A dequantized operand of 8-bit integers; None if its scale varies along `dims`.
+    """A dequantized operand of 8-bit numbers; None if its scale varies along `dims`.
 
     `dims` count from the end.
     """
     op = value.owner
-    if not isinstance(op, Dequantize) or element_type(op.input).name not in ("i8", "ui8"):
+    if not isinstance(op, Dequantize):
         return None
+    dtype = element_type(op.input).name
     scale = beside(op, op.scale, dims, b)
-    if scale is None:
+    if scale is None or dtype not in ("i8", "ui8", *FLOATS):
         return None
+    if dtype in FLOATS:
+        plain = op.zero_point is None or is_zero(op.zero_point)
+        return Scaled(op.input, b.cast(scale, f32), f32) if plain else None
     wide = b.cast(op.input, i32)
     if op.zero_point is not None and not is_zero(op.zero_point):
         zero = beside(op, op.zero_point, dims, b)
         if zero is None:
             return None
         wide = b.emit(Sub, wide, b.cast(zero, i32))
-    return Scaled(wide, b.cast(scale, f32))
+    return Scaled(wide, b.cast(scale, f32), i32)
 
 
 def beside(
@@ -103,7 +114,7 @@ def times(b: GraphBuilder, first: SSAValue, second: SSAValue) -> SSAValue:
 
 
 class IntegerMatMul(RewritePattern):
-    """dequantize(a) @ dequantize(b) → (a @ b) · scales, of integers"""
+    """dequantize(a) @ dequantize(b) → (a @ b) · scales, of integers or 8-bit floats"""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatMul, rewriter: PatternRewriter) -> None:
@@ -111,9 +122,11 @@ class IntegerMatMul(RewritePattern):
             return
         b = GraphBuilder.before(op)
         left, right = scaled(op.lhs, (-1,), b), scaled(op.rhs, (-2,), b)
-        if left is None or right is None:
+        if left is None or right is None or left.sums != right.sums:
             return
-        total = b.emit(MatMul, left.value, right.value, out_dtype=i32)
+        if left.sums == f32 and element_type(left.value) != element_type(right.value):
+            return
+        total = b.emit(MatMul, left.value, right.value, out_dtype=left.sums)
         result = b.emit(Mul, b.cast(total, f32), times(b, left.scale, right.scale))
         rewriter.replace(op, [], [named(b.cast(result, element_type(op.result)), op)])
 
@@ -132,7 +145,7 @@ class IntegerConv(RewritePattern):
         b = GraphBuilder.before(op)
         every = tuple(range(-rank, 0))
         image, weight = scaled(op.input, every, b), scaled(op.weight, every[1:], b)
-        if image is None or weight is None:
+        if image is None or weight is None or i32 not in (image.sums, weight.sums):
             return
         spatial = list(range(1, rank - 1))
         scale = weight.scale

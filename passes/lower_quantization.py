@@ -35,7 +35,7 @@ from aicc.passes.dce import eliminate_dead_code
 from aicc.passes.decompose import decomposed
 from aicc.passes.weights import derived_constant
 
-BYTES = ("i8", "ui8", "i16", "ui16")
+BYTES = ("i8", "ui8", "i16", "ui16", "f8E4M3FN", "f8E5M2")
 """Types that kernels hold as they are."""
 
 F4 = dtype_of("f4E2M1FN")

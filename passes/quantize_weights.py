@@ -24,6 +24,8 @@ from aicc.passes.quantization.schemes import Scheme, fitted
 
 DTYPES = ("i8", "ui8", "i4", "ui4", "f8E4M3FN", "f8E5M2", "f4E2M1FN")
 
+KINDS = ("matmul", "conv")
+
 
 @dataclass(frozen=True)
 class QuantizeWeights(ModulePass):
@@ -35,7 +37,8 @@ class QuantizeWeights(ModulePass):
     range; with `weigh` each error counts as much as the mean square of what the weight is
     multiplied by on the samples. `gptq` chooses codes one input channel after another, each making
     up for what those before it lost on the samples. `correct_bias` takes the mean error that is
-    left on them off the bias. `skip` names layers that stay as they are.
+    left on them off the bias. `kinds` are those of the layers, `skip` names some that stay as they
+    are; what is quantized already does.
     """
 
     name = "quantize-weights"
@@ -49,20 +52,28 @@ class QuantizeWeights(ModulePass):
     gptq: bool = False
     damping: float = DAMPING
     correct_bias: bool = False
+    kinds: tuple[str, ...] = KINDS
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.kinds or not set(self.kinds) <= set(KINDS):
+            raise ValueError(
+                f"no kinds of layers: {', '.join(self.kinds)} (there are: matmul, conv)"
+            )
         if self.dtype not in DTYPES:
             raise ValueError(f"weights can't be {self.dtype} (there are: {', '.join(DTYPES)})")
         if self.group and (self.group < 16 or self.group & (self.group - 1)):
             raise ValueError(f"groups of {self.group}: write 0, or a power of 2 from 16 on")
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        layers = [v for v in layers_of(op, self.skip) if not v.is_quantized]
+        layers = [v for v in layers_of(op, self.skip) if not v.is_quantized and self.takes(v)]
         sums = self.statistics(op, layers, ctx) if self.uses_samples else {}
         for layer in layers:
             self.quantize(layer, sums.get(layer.name), ctx)
         eliminate_dead_code(op)
+
+    def takes(self, layer: Layer) -> bool:
+        return ("conv" if layer.is_convolution else "matmul") in self.kinds
 
     @property
     def uses_samples(self) -> bool:

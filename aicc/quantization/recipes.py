@@ -29,7 +29,9 @@ class Recipe:
 
 _STATIC = "quantize-activations{observer=mse},quantize-biases"
 _W8 = "quantize-weights{search=true correct-bias=true}"
-_GROUPS = "dtype=i4 group=32"
+_CONV8 = "quantize-weights{search=true kinds=conv}"
+_GROUPS = "dtype=i4 group=32 kinds=matmul"
+_INT4 = "int8 weights of convolutions, int4 ones of matmuls in groups of 32"
 
 RECIPES = {
     "int8": Recipe(
@@ -53,16 +55,16 @@ RECIPES = {
         "int8 weights only; needs no samples",
     ),
     "int4-rtn": Recipe(
-        f"quantize-weights{{{_GROUPS}}}",
-        "int4 weights in groups of 32, rounded to nearest; needs no samples",
+        f"{_CONV8},quantize-weights{{{_GROUPS}}}",
+        f"{_INT4}, rounded to nearest; needs no samples",
     ),
     "int4-gptq": Recipe(
-        f"quantize-weights{{{_GROUPS} search=true gptq=true}}",
-        "int4 weights in groups of 32, each making up for the error of those before it",
+        f"{_CONV8},quantize-weights{{{_GROUPS} search=true gptq=true}}",
+        f"{_INT4}, each making up for the error of those before it",
     ),
     "int4-awq": Recipe(
-        f"scale-salient-channels,quantize-weights{{{_GROUPS} search=true weigh=true}}",
-        "int4 weights in groups of 32, channels that matter made larger, ranges cut for them",
+        f"{_CONV8},scale-salient-channels,quantize-weights{{{_GROUPS} search=true weigh=true}}",
+        f"{_INT4}, channels that matter made larger, ranges cut for them",
     ),
     "fp8": Recipe(
         "quantize-weights{dtype=f8E4M3FN},quantize-activations{dtype=f8E4M3FN}",

@@ -265,7 +265,7 @@ class KernelPrinter:
                     size += LANES  # rows apart by even numbers of lines share sets of the cache
             step *= size
         bits = {"double": 8, "int64_t": 8, "f16": 2, "bf16": 2, "int16_t": 2}
-        width = bits.get(type, 1 if type in ("bool", "int8_t") else 4)
+        width = bits.get(type, 1 if type in ("bool", "int8_t", "f8e4m3", "f8e5m2") else 4)
         self.bytes += step * width
         name = self.fresh(hint or "kept")
         self.line(f"alignas(64) {type} {name}[{step}];")

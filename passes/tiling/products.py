@@ -38,7 +38,7 @@ from aicc.passes.tiling.spaces import (
     output_of,
 )
 
-DOT_TYPES = ("f16", "bf16", "f32", "f64", "i8")
+DOT_TYPES = ("f16", "bf16", "f32", "f64", "i8", "f8E4M3FN", "f8E5M2")
 """Element types that `tile.dot` multiplies."""
 
 LEAST = 16

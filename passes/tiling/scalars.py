@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import IntegerType, f32
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from aicc.ir import graph, tile
-from aicc.ir.dtypes import DType
+from aicc.ir.dtypes import DType, dtype_of
 from aicc.ir.op import GraphOp
 from aicc.ir.tile.types import signless, tile_element, tile_shape
 from aicc.ir.tile.types import tile as tile_type
@@ -30,6 +30,10 @@ _OPS: dict[str, type[Operation]] = {
 def computed(dtype: DType) -> Attribute:
     """The element type in which values of `dtype` are computed."""
     return f32 if dtype.is_low_precision_float else signless(dtype)
+
+
+FLOAT8 = {"f8E4M3FN": 448.0, "f8E5M2": 57344.0}
+"""The 8-bit floats that kernels hold, and their largest numbers."""
 
 
 class Scalars:
@@ -183,10 +187,19 @@ def _reciprocal(s: Scalars, op: GraphOp, args: list[SSAValue], dtype: DType) -> 
 
 
 def _cast(s: Scalars, op: graph.Cast, args: list[SSAValue], dtype: DType) -> SSAValue:
-    narrow = [d for d in (dtype, op.to) if d.bits < 8 or (d.is_float and d.bits == 8)]
-    if narrow or op.to.kind == "complex":
-        raise Unsupported(f"a cast from {dtype} to {op.to}")
-    return s.convert(args[0], dtype, op.to)
+    for d in (dtype, op.to):
+        odd_float = d.is_float and d.bits == 8 and d.name not in FLOAT8
+        if d.bits < 8 or odd_float or d.kind == "complex":
+            raise Unsupported(f"a cast from {dtype} to {op.to}")
+    if op.to.name not in FLOAT8:
+        return s.convert(args[0], dtype, op.to)
+    if not op.saturate:
+        raise Unsupported(f"a cast to {op.to} that doesn't saturate")
+    wide = s.convert(args[0], dtype, dtype_of("f32"))
+    top = FLOAT8[op.to.name]
+    wide = s.op("arith.minimumf", wide, s.full(top, wide))
+    wide = s.op("arith.maximumf", wide, s.full(-top, wide))
+    return s.convert(wide, dtype_of("f32"), op.to)
 
 
 def _mod(s: Scalars, op: graph.Mod, args: list[SSAValue], dtype: DType) -> SSAValue:

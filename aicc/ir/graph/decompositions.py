@@ -264,7 +264,10 @@ def _dequantize(b: GraphBuilder, op: Any):
 
 def _quantize(b: GraphBuilder, op: Any):
     scale = _parameter(b, op.scale, op)
-    x = b.emit(unary.Round, _bin(b, binary.Div, b.cast(op.input, f32), scale))
+    ratio = _bin(b, binary.Div, b.cast(op.input, f32), scale)
+    if op.dtype.is_float:
+        return [b.emit(unary.Cast, ratio, to=op.dtype, saturate=op.saturate)]
+    x = b.emit(unary.Round, ratio)
     if not _is_zero(op.zero_point):
         x = _bin(b, binary.Add, x, _parameter(b, op.zero_point, op))
     dtype = element_type(op.result)

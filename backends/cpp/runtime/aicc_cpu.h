@@ -51,6 +51,10 @@ void dot(float* c, int64_t row, matrix<f16> a, matrix<f16> b, int64_t m, int64_t
          bool add);
 void dot(float* c, int64_t row, matrix<bf16> a, matrix<bf16> b, int64_t m, int64_t n, int64_t k,
          bool add);
+void dot(float* c, int64_t row, matrix<f8e4m3> a, matrix<f8e4m3> b, int64_t m, int64_t n, int64_t k,
+         bool add);
+void dot(float* c, int64_t row, matrix<f8e5m2> a, matrix<f8e5m2> b, int64_t m, int64_t n, int64_t k,
+         bool add);
 void dot(double* c, int64_t row, matrix<double> a, matrix<double> b, int64_t m, int64_t n,
          int64_t k, bool add);
 void dot(int32_t* c, int64_t row, matrix<int8_t> a, matrix<int8_t> b, int64_t m, int64_t n,

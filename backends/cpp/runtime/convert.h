@@ -1,4 +1,4 @@
-// Conversions between element types: 16-bit floats, integers by truncation, signedness.
+// Conversions between element types: floats of 16 and 8 bits, integers by truncation, signedness.
 #pragma once
 
 #include <cmath>
@@ -41,12 +41,43 @@ AICC_INLINE bf16 to_bf16(float x) {
   return bf16{uint16_t((u + 0x7fff + (u >> 16 & 1)) >> 16)};
 }
 
+// OCP 8-bit floating point, section 5: e4m3 has no infinity, and its largest pattern is NaN.
+AICC_INLINE float to_float(f8e4m3 x) {
+  uint32_t sign = uint32_t(x.bits & 0x80) << 24, rest = x.bits & 0x7f;
+  if (rest == 0x7f) return bitcast<float>(sign | 0x7fc00000);
+  return bitcast<float>(sign | rest << 20) * 0x1p120f;
+}
+AICC_INLINE float to_float(f8e5m2 x) { return to_float(f16{uint16_t(x.bits << 8)}); }
+
+AICC_INLINE f8e4m3 to_f8e4m3(float x) {
+  uint32_t u = bitcast<uint32_t>(x), sign = u >> 24 & 0x80, a = u & 0x7fffffff;
+  if (a > 0x43e80000) return f8e4m3{uint8_t(sign | 0x7f)};  // beyond 464
+  if (a >= 0x3c800000) {
+    uint32_t r = a - (120u << 23);
+    return f8e4m3{uint8_t(sign | (r + 0x7ffff + (r >> 20 & 1)) >> 20)};
+  }
+  return f8e4m3{uint8_t(sign | uint32_t(std::nearbyint(bitcast<float>(a) * 0x1p9f)))};
+}
+AICC_INLINE f8e5m2 to_f8e5m2(float x) {
+  uint32_t u = bitcast<uint32_t>(x), sign = u >> 24 & 0x80, a = u & 0x7fffffff;
+  if (a > 0x7f800000) return f8e5m2{uint8_t(sign | 0x7e)};
+  if (a >= 0x47700000) return f8e5m2{uint8_t(sign | 0x7c)};  // 61440 and beyond
+  if (a >= 0x38800000) {
+    uint32_t r = a - (112u << 23);
+    return f8e5m2{uint8_t(sign | (r + 0xfffff + (r >> 21 & 1)) >> 21)};
+  }
+  return f8e5m2{uint8_t(sign | uint32_t(std::nearbyint(bitcast<float>(a) * 0x1p16f)))};
+}
+template <class T>
+constexpr bool is_float8 = std::is_same<T, f8e4m3>::value || std::is_same<T, f8e5m2>::value;
+
 // Integers wrap; floats are cut toward zero, and what doesn't fit is as the CPU has it.
 template <class To, class From>
 AICC_INLINE To convert(From x) {
   if constexpr (std::is_same<From, To>::value)
     return x;
-  else if constexpr (std::is_same<From, f16>::value || std::is_same<From, bf16>::value)
+  else if constexpr (std::is_same<From, f16>::value || std::is_same<From, bf16>::value ||
+                     is_float8<From>)
     return convert<To>(to_float(x));
   else if constexpr (std::is_same<To, f16>::value) {
 #if defined(__x86_64__) && defined(__FLT16_MAX__)
@@ -55,6 +86,10 @@ AICC_INLINE To convert(From x) {
     return to_f16(float(x));
   } else if constexpr (std::is_same<To, bf16>::value)
     return to_bf16(float(x));
+  else if constexpr (std::is_same<To, f8e4m3>::value)
+    return to_f8e4m3(float(x));
+  else if constexpr (std::is_same<To, f8e5m2>::value)
+    return to_f8e5m2(float(x));
   else if constexpr (std::is_same<To, bool>::value)
     return x != From(0);
   else if constexpr (std::is_floating_point<From>::value && std::is_integral<To>::value) {

@@ -198,6 +198,8 @@ void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int
 AICC_DOT(float, float)
 AICC_DOT(float, f16)
 AICC_DOT(float, bf16)
+AICC_DOT(float, f8e4m3)
+AICC_DOT(float, f8e5m2)
 AICC_DOT(double, double)
 AICC_DOT(int32_t, int8_t)
 #undef AICC_DOT

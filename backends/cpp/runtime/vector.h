@@ -29,12 +29,18 @@ constexpr int BYTES = 16;
 #endif
 constexpr int W = BYTES / 4;
 
-// 16-bit floats are storage: they are computed with as float.
+// Floats of 16 and 8 bits are storage: they are computed with as float.
 struct f16 {
   uint16_t bits;
 };
 struct bf16 {
   uint16_t bits;
+};
+struct f8e4m3 {
+  uint8_t bits;
+};
+struct f8e5m2 {
+  uint8_t bits;
 };
 
 template <class T>
@@ -48,6 +54,14 @@ struct storage<f16> {
 template <>
 struct storage<bf16> {
   using type = uint16_t;
+};
+template <>
+struct storage<f8e4m3> {
+  using type = uint8_t;
+};
+template <>
+struct storage<f8e5m2> {
+  using type = uint8_t;
 };
 template <>
 struct storage<bool> {
