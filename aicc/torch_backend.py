@@ -4,6 +4,10 @@ Options (``torch.compile(…, options={…})``): `target`, by default "triton" f
 else "cpp" (without a C++ compiler "numpy"); `dump_ir`, a folder that gets the IR of every graph
 after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in torch, with
 one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a record of `aicc tune`.
+
+`quantize`, a recipe of `aicc quantize`, is for inference: parameters become constants, as they are
+when the graph is compiled. `samples` are what it calibrates on, a list of tuples of the tensors
+that the model is called with.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +53,8 @@ class Options:
     pipeline: str | None = None
     verify_each: bool = False
     tuning: str | None = None
+    quantize: str | None = None
+    samples: Sequence[Any] | None = None
 
     @classmethod
     def parse(cls, given: Mapping[str, Any] | None) -> Options:
@@ -59,6 +65,8 @@ class Options:
         made = cls(**(given or {}))
         if made.fallback not in ("eager", "error"):
             raise InputError(f"fallback must be 'eager' or 'error', not {made.fallback!r}")
+        if made.samples is not None and made.quantize is None:
+            raise InputError("samples are for quantize, which isn't given")
         return made
 
 
@@ -67,10 +75,15 @@ def aicc_backend(
 ) -> Callable[..., Any]:
     """The entry point of torch.compile: compiles forward and backward graphs."""
     chosen = Options.parse(options)
+    frozen: dict[int, torch.Tensor] = {}
+    if chosen.quantize is not None:
+        from aicc.torch_quantize import parameters_of
+
+        frozen = parameters_of(gm, example_inputs)
 
     def compiler(kind: str) -> Callable[..., Any]:
         def compile_graph(graph: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
-            return make_boxed_func(compile_fx(graph, chosen, kind))
+            return make_boxed_func(compile_fx(graph, chosen, kind, frozen))
 
         return compile_graph
 
@@ -83,16 +96,24 @@ def aicc_backend(
     )(gm, example_inputs)
 
 
-def compile_fx(gm: GraphModule, options: Options, kind: str) -> Callable[..., list[Any]]:
+def compile_fx(
+    gm: GraphModule,
+    options: Options,
+    kind: str,
+    frozen: Mapping[int, torch.Tensor] | None = None,
+) -> Callable[..., list[Any]]:
     """Compile one AOTAutograd graph to a function of its inputs.
 
-    Raises CompileError for what can't be compiled.
+    `frozen` are inputs, by position, that a quantized graph has as constants. Raises CompileError
+    for what can't be compiled.
     """
     with unset_fake_temporarily():
-        return _compile(gm, options, kind)
+        return _compile(gm, options, kind, frozen or {})
 
 
-def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list[Any]]:
+def _compile(
+    gm: GraphModule, options: Options, kind: str, frozen: Mapping[int, torch.Tensor]
+) -> Callable[..., list[Any]]:
     try:
         importer = FxImporter(gm, from_torch, fallback=options.fallback == "eager")
         imported = importer.run()
@@ -105,8 +126,13 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
     observer = None
     if options.dump_ir is not None:
         observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
+    module = imported.module
+    if options.quantize is not None:
+        from aicc.torch_quantize import quantized
+
+        module = quantized(module, options.quantize, options.samples, frozen)
     compiled = aicc.api.compile(
-        imported.module,
+        module,
         target=options.target or ("triton" if on_gpu(gm) else host_target()),
         pipeline=options.pipeline,
         verify_each=options.verify_each,
@@ -115,7 +141,7 @@ def _compile(gm: GraphModule, options: Options, kind: str) -> Callable[..., list
         custom_calls=torch_call,
         tuning=options.tuning,
     )
-    return runner(imported, compiled)
+    return runner(imported, compiled, frozen)
 
 
 def on_gpu(gm: GraphModule) -> bool:
@@ -141,15 +167,22 @@ def dump_to(folder: Path) -> Callable[..., None]:
     return observe
 
 
-def runner(imported: ImportedGraph, compiled: aicc.api.CompiledModel) -> Callable[..., list[Any]]:
-    """Torch values in, torch values out, in the order that the FX graph has."""
+def runner(
+    imported: ImportedGraph,
+    compiled: aicc.api.CompiledModel,
+    frozen: Collection[int] = (),
+) -> Callable[..., list[Any]]:
+    """Torch values in, torch values out, in the order that the FX graph has.
+
+    Inputs at the positions in `frozen` are constants of the compiled model.
+    """
     outputs, mutations = imported.outputs, imported.mutations
     program = compiled._program
     on_tensors = getattr(program, "on_tensors", None)  # of targets that run on torch's own memory
 
     def run(*args: Any) -> list[Any]:
         device = next((a.device for a in args if isinstance(a, torch.Tensor)), None)
-        given = [a for a in args if a is not None]
+        given = [a for i, a in enumerate(args) if a is not None and i not in frozen]
         if on_tensors is not None:
             results = on_tensors(
                 *(a.detach() if isinstance(a, torch.Tensor) else torch.tensor(a) for a in given)

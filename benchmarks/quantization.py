@@ -20,6 +20,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ def in_torch(model: torch.nn.Module) -> Run:
             return model(torch.from_numpy(x)).numpy()
 
     return run
+
+
+def peer(name: str) -> Any:
+    """A module of another quantizer, if it is installed."""
+    return import_module(name)
 
 
 def torch_size(model: torch.nn.Module) -> int:
@@ -174,7 +180,8 @@ def ort_int4(model: Trained) -> Made:
 
     quantizer = MatMulNBitsQuantizer(float_onnx(model), bits=4, block_size=GROUP, is_symmetric=True)
     quantizer.process()
-    return in_onnxruntime(quantizer.model.model)
+    made: Any = quantizer.model
+    return in_onnxruntime(made.model)
 
 
 # ---------------------------------------------------------------------- torchao
@@ -182,32 +189,25 @@ def ort_int4(model: Trained) -> Made:
 
 def torchao_of(config: Callable[[], Any]) -> Maker:
     def make(model: Trained) -> Made:
-        from torchao.quantization import quantize_
-
         copied = copy.deepcopy(model.model)
-        quantize_(copied, config())
+        peer("torchao.quantization").quantize_(copied, config())
         return Made(in_torch(copied), torch_size(copied))
 
     return make
 
 
 def torchao_dynamic() -> Any:
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig
-
-    return Int8DynamicActivationInt8WeightConfig()
+    return peer("torchao.quantization").Int8DynamicActivationInt8WeightConfig()
 
 
 def torchao_weights() -> Any:
-    from torchao.quantization import Int8WeightOnlyConfig
-
-    return Int8WeightOnlyConfig()
+    return peer("torchao.quantization").Int8WeightOnlyConfig()
 
 
 def torchao_int4() -> Any:
-    from torchao.quantization import IntxWeightOnlyConfig
-    from torchao.quantization.granularity import PerGroup
-
-    return IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(GROUP))
+    group = peer("torchao.quantization.granularity").PerGroup(GROUP)
+    config = peer("torchao.quantization").IntxWeightOnlyConfig
+    return config(weight_dtype=getattr(torch, "int4"), granularity=group)  # noqa: B009
 
 
 # ---------------------------------------------------------------------- neural-compressor
@@ -215,8 +215,7 @@ def torchao_int4() -> Any:
 
 def inc(kind: str) -> Maker:
     def make(model: Trained) -> Made:
-        from neural_compressor.torch import quantization as q
-
+        q = peer("neural_compressor.torch.quantization")
         configs = {"rtn": q.RTNConfig, "gptq": q.GPTQConfig, "awq": q.AWQConfig}
         config = configs[kind](bits=4, group_size=GROUP, use_sym=True, dtype="int")
         example = torch.from_numpy(model.samples[:1])

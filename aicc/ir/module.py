@@ -8,7 +8,7 @@ greatest size of a symbol (−1: unbounded).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -66,6 +66,17 @@ def finish_function(func: FuncOp, outputs: Sequence[tuple[str, SSAValue]]) -> No
     func.body.block.add_op(ReturnOp(*(v for _, v in outputs)))
     if outputs:
         func.res_attrs = ArrayAttr([DictionaryAttr({NAME: StringAttr(n)}) for n, _ in outputs])
+    update_function_type(func)
+
+
+def remove_arguments(func: FuncOp, positions: Collection[int]) -> None:
+    """Take arguments that nothing uses out of a function that is finished."""
+    attrs = func.arg_attrs
+    if attrs is not None:
+        kept = [a for i, a in enumerate(attrs.data) if i not in positions]
+        func.arg_attrs = ArrayAttr(kept) if kept else None
+    for index in sorted(positions, reverse=True):
+        func.body.block.erase_arg(func.args[index])
     update_function_type(func)
 
 

@@ -125,9 +125,8 @@ def digits() -> list[np.ndarray]:
 
     pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     images = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-    x, x_test, y, y_test = train_test_split(
-        images, labels, test_size=0.3, stratify=labels, random_state=SEED
-    )
+    parts = train_test_split(images, labels, test_size=0.3, stratify=labels, random_state=SEED)
+    x, x_test, y, y_test = map(np.asarray, parts)
     return [x, y, x_test, y_test]
 
 

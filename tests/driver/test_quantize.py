@@ -37,7 +37,7 @@ def test_recipes_keep_the_accuracy(recipe, digits):
     )
     assert right.mean() >= float_right.mean() - 0.005
     assert min(v.cosine for v in made.report.layers) > 0.9
-    bits = 4 if "4" in recipe else 8
+    bits = 4 if "fp4" in recipe else 8
     assert made.report.bytes_after < made.report.bytes_before * bits / 32 * 1.2
 
 

@@ -59,7 +59,9 @@ def test_codes_are_what_the_ops_compute(dtype, shared, scales, seed):
     """`Parameters.quantize` = graph.quantize, and the way back = graph.dequantize."""
     rng = np.random.default_rng(seed)
     x = rng.standard_t(3, (33, 6)).astype(np.float32)
-    found = fitted(x, scheme(dtype, not dtype.startswith("ui"), *shared, scales), search=True)
+    found = fitted(
+        x, scheme(dtype, not dtype.startswith("ui"), shared[0], shared[1], scales), search=True
+    )
     axis, group = shared[0] or 0, shared[1]
     kinds = {"axis": axis, "block_size": group}
 

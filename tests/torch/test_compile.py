@@ -251,3 +251,27 @@ def test_export_and_api(tmp_path):
     torch.testing.assert_close(loaded(x), want, rtol=1e-4, atol=1e-5)
     with pytest.raises(AiccError, match="shape"):
         loaded(torch.randn(2, 3, 9, 9))
+
+
+@pytest.mark.parametrize("recipe", ["int8-dynamic", "int4-rtn", "int8"])
+def test_quantized(recipe):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(64, 128), torch.nn.GELU(), torch.nn.Linear(128, 10)
+    ).eval()
+    samples = [(torch.randn(16, 64),) for _ in range(4)] if recipe == "int8" else None
+    options = {"quantize": recipe, "samples": samples, "target": "numpy"}
+    fast = torch.compile(model, backend="aicc", options=options)
+    with torch.no_grad():
+        for rows in (16, 7, 5):
+            x = torch.randn(rows, 64)
+            error = (fast(x) - model(x)).abs().max()
+            assert 0 < error < (0.1 if recipe == "int4-rtn" else 0.05)
+
+
+def test_quantized_models_have_no_gradients():
+    model = torch.compile(
+        torch.nn.Linear(4, 4), backend="aicc", options={"quantize": "int8-dynamic"}
+    )
+    with pytest.raises(Exception, match="quantize is for inference"):
+        model(torch.randn(2, 4))
