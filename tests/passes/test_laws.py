@@ -37,8 +37,11 @@ def same(want, got):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+CALIBRATED = ("scale-salient-channels", "smooth-activations")
+"""Passes that need samples: their law stands in test_quantizing, as those do that round."""
+
 PIPELINES = (
-    *sorted(PASSES),
+    *sorted(p for p in PASSES if not p.startswith("quantize-") and p not in CALIBRATED),
     "decompose{all=true}",
     "decompose{all=true},fuse,dce",
     "fuse{max-ops=3 max-operands=4}",
