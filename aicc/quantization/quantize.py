@@ -51,7 +51,7 @@ class Quantized:
 
         Raises CompileError where the model has ops that ONNX lacks.
         """
-        return self.compile(target="onnx", pipeline="decompose,canonicalize,cse,dce")._program.model  # type: ignore[attr-defined]
+        return self.compile(target="onnx")._program.model  # type: ignore[attr-defined]
 
     def save(self, path: str | Path) -> Path:
         """Write model.mlir, model.safetensors, model.onnx and the report to a folder.

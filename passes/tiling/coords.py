@@ -92,7 +92,8 @@ def reshaped(coords: Coords, shape: Shape, goal: Shape, extents: dict[str, Dim])
         a: Dim = 1
         b: Dim = 1
         while True:
-            if i < len(shape) and (i == first_i or (a != b and not _exceeds(a, b))):
+            begun = j > first_j
+            if i < len(shape) and (i == first_i or (begun and a != b and not _exceeds(a, b))):
                 a, i = a * _known(shape[i]), i + 1
             elif j < len(goal) and (j == first_j or a != b):
                 b, j = b * _known(goal[j]), j + 1
@@ -113,6 +114,10 @@ def _known(d: Dim | None) -> Dim:
 
 
 def _exceeds(a: Dim, b: Dim) -> bool:
+    """Whether a is larger, or a multiple: of no elements it doesn't matter where they are."""
+    ratio = exact_div(a, b) if isinstance(b, SymExpr) else None
+    if isinstance(ratio, int) and ratio > 1:
+        return True
     low, _ = bounds(a - b)
     return low is not None and low > 0
 
