@@ -16,7 +16,8 @@ from aicc.passes import PASSES
 
 DEFAULT_PIPELINE = (
     "canonicalize,shape-simplify,constant-fold,batch-norm-fold,scale-fold,"
-    "canonicalize,constant-fold,cse,dce,integer-products,narrow-products,decompose,canonicalize,constant-fold,cse,dce"
+    "canonicalize,constant-fold,cse,dce,integer-products,narrow-products,decompose,canonicalize,constant-fold,cse,dce,"
+    "assign-layouts"
 )
 """What `compile` runs for every target; `decompose` keeps what the target implements."""
 

@@ -13,6 +13,7 @@ def _pass(module: str, cls: str) -> Callable[[], type[ModulePass]]:
 
 
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "assign-layouts": _pass("assign_layouts", "AssignLayouts"),
     "batch-norm-fold": _pass("batch_norm_fold", "BatchNormFold"),
     "canonicalize": _pass("canonicalize", "Canonicalize"),
     "constant-fold": _pass("constant_fold", "ConstantFold"),

@@ -49,7 +49,9 @@ def pad_image(fused: Fused, conv: graph.Conv) -> None:
     body.args[0].name_hint = source.name_hint
     b = GraphBuilder(body)
     zero = b.scalar_like(0, body.args[0])
-    low, high = ([0, 0, *pads] for pads in (conv.pads[:rank], conv.pads[rank:]))
+    ends = conv.pads[:rank], conv.pads[rank:]
+    last = conv.layout == "nhwc"
+    low, high = ([0, *pads, 0] if last else [0, 0, *pads] for pads in ends)
     made = b.emit(graph.Pad, body.args[0], zero, low=low, high=high)
     body.add_op(graph.Yield.make([made], result_types=[]))
     before = Fused.make(

@@ -51,6 +51,10 @@ def _keeps_all(op: Operation) -> bool:
     return True
 
 
+def _no_cost(op: GraphOp, channels_last: bool) -> float:
+    return 0.0
+
+
 def _places_nothing(kernel: Operation) -> dict[str, dict[str, int]]:
     return {}
 
@@ -63,7 +67,8 @@ class TargetDescription:
     decomposed into primitives. `fits` says whether the tiles of a `tile.kernel` under its schedule
     have room in the memory of one core, `place` where they lie there, as what a `tile.kernel` calls
     `queues`, `places` and `cubes`; nothing for one that it can't print. `integer_products` says
-    whether products of dequantized operands are to become products of integers.
+    whether products of dequantized operands are to become products of integers. `layout_cost` is
+    how many bytes' worth of time a convolution or pooling loses with channels first or last.
     """
 
     name: str
@@ -71,6 +76,7 @@ class TargetDescription:
     fits: Callable[[Operation], bool] = _keeps_all
     place: Callable[[Operation], Mapping[str, dict[str, int]]] = _places_nothing
     integer_products: bool = True
+    layout_cost: Callable[[GraphOp, bool], float] = _no_cost
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from aicc.backends.numpy.kernels import (
     signal,
 )
 from aicc.backends.numpy.kernels import elementwise as ew
+from aicc.backends.numpy.kernels.windows import in_layout
 from aicc.backends.numpy.runtime import RunError
 from aicc.ir import graph
 from aicc.ir.dtypes import DType
@@ -84,7 +85,7 @@ def _plain(fn: Kernel) -> Row:
 def _max_pool(op: GraphOp) -> Kernel:
     assert isinstance(op, graph.MaxPool)
     used = op.indices.first_use is not None
-    return partial(pool.max_pool, with_indices=used, **_params(op))
+    return partial(in_layout(pool.max_pool), with_indices=used, **_params(op))
 
 
 def _matmul(op: GraphOp) -> Kernel:
@@ -183,14 +184,14 @@ ROWS: dict[type[GraphOp], Row] = {
     graph.CumMax: _with_params(reduce.cummax),
     graph.CumMin: _with_params(reduce.cummin),
     graph.MatMul: _matmul,
-    graph.Conv: _with_params(contract.conv),
+    graph.Conv: _with_params(in_layout(contract.conv)),
     graph.ConvTranspose: _with_params(contract.conv_transpose),
     graph.ConvWeightGrad: _with_params(contract.conv_weight_grad),
     graph.DeformConv: _with_params(image.deform_conv),
     graph.Det: _plain(contract.det),
     graph.DFT: _with_params(signal.dft),
     graph.MaxPool: _max_pool,
-    graph.AvgPool: _with_params(pool.avg_pool),
+    graph.AvgPool: _with_params(in_layout(pool.avg_pool)),
     graph.AvgPoolGrad: _with_params(pool.avg_pool_grad),
     graph.MaxPoolGrad: _with_params(pool.max_pool_grad),
     graph.Softmax: _with_params(norm.softmax),

@@ -2,6 +2,7 @@
 
 Rows are the output's channels, columns its places, and what is summed over are input channels and
 taps: nothing like an im2col matrix is ever in memory. Images and groups of channels go to the grid.
+With channels last rows are places, of all images, and columns channels.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from xdsl.ir import Block
 
 from aicc.ir import graph
 from aicc.ir.graph import Fused
+from aicc.ir.graph.contract import channels_first
 from aicc.ir.symbols import Dim, floordiv, mod, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.depthwise import is_depthwise, lower_depthwise
 from aicc.passes.tiling.pooling import Window
-from aicc.passes.tiling.products import M, Product, check_dtypes
+from aicc.passes.tiling.products import M, N, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
 
 
@@ -35,6 +37,10 @@ class _Convolution:
         self.image = known_shape(shape_of(conv.input))
         self.weight = known_shape(shape_of(conv.weight))
         self.shape = known_shape(shape_of(conv.result))
+        self.last = isinstance(conv, graph.Conv) and conv.layout == "nhwc"
+        if self.last:
+            self.image, self.shape = channels_first(self.image), channels_first(self.shape)  # type: ignore[assignment]
+            self.weight = (self.weight[-1], self.weight[-2], *self.weight[:-2])
         self.rank = len(self.shape) - 2
         self.transposed = isinstance(conv, graph.ConvTranspose)
         if self.transposed:
@@ -43,50 +49,60 @@ class _Convolution:
             self.summed, self.channels = self.weight[1], floordiv(self.weight[0], conv.groups)
 
     def product(self) -> Product:
+        """The weight times the image, or with channels last the image times the weight."""
         name, r = n.axis_name, range(self.rank)
         places = [name(f"s{i}") for i in r]
-        sizes: Sequence[Dim] = self.shape[2:]
         over: list[Dim] = [sym(s) for s in places]
-        left, right = ([name(f"{c}{side}") for c in ["c", *(f"t{i}" for i in r)]] for side in "ab")
-        summed = [self.summed, *self.weight[2:]]
+        taps = [f"t{i}" for i in r]
+        order = [*taps, "c"] if self.last else ["c", *taps]
+        left, right = ([name(f"{c}{side}") for c in order] for side in "ab")
+        sizes = dict(zip(["c", *taps], [self.summed, *self.weight[2:]], strict=True))
+        summed = [sizes[c] for c in order]
         batch, group = name("image"), name("group")
+        across = N if self.last else M
         extents: dict[str, Dim] = {
             batch: self.shape[0],
             group: self.conv.groups,
-            M: self.channels,
-            **dict(zip(places, sizes, strict=True)),
+            across: self.channels,
+            **dict(zip(places, self.shape[2:], strict=True)),
             **dict(zip(left, summed, strict=True)),
             **dict(zip(right, summed, strict=True)),
         }
         kinds = {
-            batch: "grid",
+            batch: "batch" if self.last else "grid",
             group: "groups",
-            M: "m",
-            **dict.fromkeys(places, "n"),
+            across: "n" if self.last else "m",
+            **dict.fromkeys(places, "m" if self.last else "n"),
             **dict.fromkeys(left, "ka"),
             **dict.fromkeys(right, "kb"),
         }
         tracer = n.Tracer(extents)
         g = sym(group) if self.conv.groups > 1 else 0
-        channel = sym(M) + g * self.channels
-        coords = [sym(batch), channel, *over]
-        acc = n.Given(self.out, frozenset([batch, group, M, *places]))
+        channel = sym(across) + g * self.channels
+        acc = n.Given(self.out, frozenset([batch, group, across, *places]))
         after: n.Node = acc
         if self.conv.bias is not None:
             bias = tracer.value(self.conv.bias, (channel,))
             add = "arith.addf" if self.out.is_float else "arith.addi"
             after = n.Combine(self.out, acc.axes, add, acc, bias)
-        at = [sym(a) for a in right]
-        patch = self.patch(tracer, at, g, [sym(batch)], over)
+
+        def along(axes: Sequence[str]) -> list[Dim]:
+            """The channel and the taps of one side."""
+            at = dict(zip(order, axes, strict=True))
+            return [sym(at[c]) for c in ("c", *taps)]
+
+        image_side, weight_side = (left, right) if self.last else (right, left)
+        patch = self.patch(tracer, along(image_side), g, [sym(batch)], over)
+        weight = self.taps(tracer, along(weight_side), g, channel)
         return Product(
             self.op,
             [self.conv.result],
             tracer,
             extents,
             kinds,
-            coords,
-            self.taps(tracer, [sym(a) for a in left], g, channel),
-            [patch],
+            [sym(batch), *over, channel] if self.last else [sym(batch), channel, *over],
+            patch if self.last else weight,
+            [weight if self.last else patch],
             self.dtype,
             [acc],
             [after],
@@ -97,6 +113,8 @@ class _Convolution:
         """The weight, at a channel of the output, a channel of the input and a tap."""
         if self.transposed:
             return tracer.value(self.conv.weight, (at[0] + g * self.summed, sym(M), *at[1:]))
+        if self.last:
+            return tracer.value(self.conv.weight, (*at[1:], at[0], channel))
         return tracer.value(self.conv.weight, (channel, *at))
 
     def patch(self, tracer: n.Tracer, at: list, g: Dim, batch: list, places: list) -> n.Node:
@@ -105,7 +123,8 @@ class _Convolution:
             source, inside = self.behind(at[1:], places)
         else:
             source, inside = Window(self.conv, places, self.image[2:]).under(at[1:])
-        coords = (*batch, at[0] + g * self.summed, *source)
+        depth = at[0] + g * self.summed
+        coords = (*batch, *source, depth) if self.last else (*batch, depth, *source)
         node = tracer.value(self.conv.input, coords, tuple(inside))
         if isinstance(node, n.Read):
             return node  # hidden elements are read as 0

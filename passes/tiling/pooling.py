@@ -75,8 +75,11 @@ class _Pool:
             self.extents = dict(zip(rows, self.shape, strict=True))
         over = {} if self.unrolled else dict(enumerate(self.taps))
         self.tracer = n.Tracer(self.extents, reduce_axes=over)
-        at = [sym(a) for a in rows[2:]]
-        self.window = Window(pool, at, self.image[2:], pool.ceil_mode)
+        self.last = pool.layout == "nhwc"
+        self.places = rows[1:-1] if self.last else rows[2:]
+        self.spatial = self.image[1:-1] if self.last else self.image[2:]
+        at = [sym(a) for a in self.places]
+        self.window = Window(pool, at, self.spatial, pool.ceil_mode)
 
     def lower(self) -> tuple[Block, dict]:
         rows = tuple(sym(a) for a in self.rows)
@@ -108,7 +111,8 @@ class _Pool:
     def element(self, taps: Sequence[Dim], outside: int | float) -> n.Node:
         """The element under a tap of the window, `outside` beyond the image."""
         places, inside = self.window.under(taps)
-        coords = (sym(self.rows[0]), sym(self.rows[1]), *places)
+        first, *_, final = map(sym, self.rows)
+        coords = (first, *places, final) if self.last else (first, sym(self.rows[1]), *places)
         value = self.tracer.value(self.pool.input, coords, tuple(inside))
         return self.tracer.chosen(inside, value, outside)
 
@@ -123,8 +127,8 @@ class _Pool:
                 return self.tracer.chosen(self.window.under(taps)[1], one, 0)
             inside = []
             for i in range(self.rank):
-                place = sym(self.rows[2 + i]) * pool.strides[i] + taps[i] * pool.dilations[i]
-                size = self.image[2 + i] + pool.pads[i] + pool.pads[self.rank + i]
+                place = sym(self.places[i]) * pool.strides[i] + taps[i] * pool.dilations[i]
+                size = self.spatial[i] + pool.pads[i] + pool.pads[self.rank + i]
                 if pool.ceil_mode:
                     inside.append(size - 1 - place)
             return self.tracer.chosen(inside, one, 0)

@@ -92,6 +92,15 @@ def window_size(size: Dim | None, kernel: int, stride: int, pad: int, dilation: 
     return floordiv(span, stride) + 1
 
 
+LAYOUTS = ("nchw", "nhwc")
+"""Where channels lie: before the spatial dims, however many there are, or behind them."""
+
+
+def channels_first(shape: Shape) -> Shape:
+    """The shape [N, *S, C] as [N, C, *S]."""
+    return (shape[0], shape[-1], *shape[1:-1])
+
+
 def check_window(op: GraphOp, n: int) -> None:
     """Strides, pads and dilations of an op over `n` spatial dims."""
     require_lengths(op, n, strides=op.strides, dilations=op.dilations)  # type: ignore[attr-defined]
@@ -121,7 +130,8 @@ class _ConvOp(GraphOp):
 class Conv(_ConvOp):
     """Convolution of x[N, C, *S] with w[M, C/groups, *K] plus bias[M]. ONNX Conv, aten.convolution.
 
-    `pads` lists the low ends, then the high ends. Integer operands give `out_dtype` (i32).
+    `pads` lists the low ends, then the high ends. Integer operands give `out_dtype` (i32). With
+    `layout` nhwc channels lie last: x[N, *S, C], w[*K, C/groups, M], the result [N, *S, M].
     """
 
     name = "graph.conv"
@@ -131,6 +141,7 @@ class Conv(_ConvOp):
     bias = opt_operand_def(TENSOR)
     result = result_def(TENSOR)
     out_dtype: DType | None = param(DType, default=None)
+    layout: str = param(str, default="nchw", choices=LAYOUTS)
 
     def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
         dtype = require_dtype(self, self.input, is_numeric, "the input")
@@ -138,6 +149,8 @@ class Conv(_ConvOp):
             require_same_dtype(self, self.input, self.weight, self.bias)
         n = self.check_operands(self.input, self.weight, self.bias)
         x, w = shape_of(self.input), shape_of(self.weight)
+        if self.layout == "nhwc":
+            x, w = channels_first(x), (w[-1], w[-2], *w[:-2])
         channels = None if w[1] is None else w[1] * self.groups
         require(
             self,
@@ -159,10 +172,13 @@ class Conv(_ConvOp):
                 f"the kernel {k} is larger than the padded input {x[2 + i]}",
             )
             spatial.append(size)
-        return [tensor((x[0], w[0], *spatial), self.out_dtype or dtype)]
+        shape = (x[0], *spatial, w[0]) if self.layout == "nhwc" else (x[0], w[0], *spatial)
+        return [tensor(shape, self.out_dtype or dtype)]
 
     def flops(self) -> Dim:
-        return 2 * _times(*shape_of(self.result), *shape_of(self.weight)[1:])
+        w = shape_of(self.weight)
+        summed = w[:-1] if self.layout == "nhwc" else w[1:]
+        return 2 * _times(*shape_of(self.result), *summed)
 
 
 @graph_op

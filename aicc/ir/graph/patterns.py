@@ -95,6 +95,8 @@ class ConvOfPad(RewritePattern):
         inner = op.input.owner
         if not isinstance(inner, Pad) or inner.mode != "constant" or inner.low is None:
             return
+        if op.layout != "nchw":
+            return
         ends = (*inner.low, *inner.high) if inner.high is not None else (None,)
         if not all(isinstance(d, int) and d >= 0 for d in ends) or not is_splat(inner.value, 0):
             return

@@ -1,4 +1,4 @@
-"""Pooling over x[N, C, *S] and its gradients."""
+"""Pooling over x[N, C, *S], or x[N, *S, C] with `layout` nhwc, and its gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aicc.ir.graph.common import (
     result_def,
     structural,
 )
-from aicc.ir.graph.contract import check_window, window_size
+from aicc.ir.graph.contract import LAYOUTS, channels_first, check_window, window_size
 from aicc.ir.op import graph_op
 from aicc.ir.params import DIMS, INTS, param
 from aicc.ir.symbols import Dim, ceildiv
@@ -38,6 +38,9 @@ class _PoolOp(GraphOp):
 
     def pooled(self, x: Shape) -> Shape:
         """The result's shape. With ceil_mode no window starts in the high padding."""
+        last = getattr(self, "layout", "nchw") == "nhwc"
+        if last:
+            x = channels_first(x)
         n = len(x) - 2
         require(self, n >= 1, "the input must have rank 3 or more")
         require_lengths(self, n, kernel_shape=self.kernel_shape)
@@ -58,6 +61,8 @@ class _PoolOp(GraphOp):
             fits = not isinstance(count, int) or count >= 0
             require(self, fits, f"the window {k} is larger than the padded input {size}")
             out.append(count)
+        if last:
+            out.append(out.pop(1))
         return tuple(out)
 
     def flops(self) -> Dim:
@@ -66,8 +71,12 @@ class _PoolOp(GraphOp):
         return 0 if total is None or taps is None else total * taps
 
 
+class _LaidOutPool(_PoolOp):
+    layout: str = param(str, default="nchw", choices=LAYOUTS)
+
+
 @graph_op
-class MaxPool(_PoolOp):
+class MaxPool(_LaidOutPool):
     """The maximum of each window, and its flat index in the channel's plane (i64).
 
     Padding never wins; NaN does. ONNX MaxPool, aten.max_pool2d_with_indices.
@@ -86,7 +95,7 @@ class MaxPool(_PoolOp):
 
 
 @graph_op
-class AvgPool(_PoolOp):
+class AvgPool(_LaidOutPool):
     """The mean of each window, with or without padding in the count. ONNX AveragePool."""
 
     name = "graph.avg_pool"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,21 @@ def pad_spatial(x: np.ndarray, pads: Sequence[int], value: float = 0) -> np.ndar
     out = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
     out[(ALL, ALL, *(slice(pads[i], pads[i] + x.shape[2 + i]) for i in range(n)))] = x
     return out
+
+
+def in_layout(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel of images [N, C, *S] that takes [N, *S, C] with weights [*K, C, M] too."""
+
+    def run(x: np.ndarray, *rest: np.ndarray | None, layout: str = "nchw", **params: Any) -> Any:
+        if layout == "nchw":
+            return kernel(x, *rest, **params)
+        turned = [np.moveaxis(np.moveaxis(w, -1, 0), -1, 1) for w in rest[:1] if w is not None]
+        found = kernel(np.moveaxis(x, -1, 1), *turned, *rest[1:], **params)
+        if isinstance(found, tuple):
+            return tuple(None if v is None else np.moveaxis(v, 1, -1) for v in found)
+        return np.moveaxis(found, 1, -1)
+
+    return run
 
 
 def windows(
