@@ -221,6 +221,7 @@ def compile(
     remarks: list[str] | None = None,
     chips: Sequence[str] = (),
     tuning: str | Path | None = None,
+    layout: str = "auto",
 ) -> CompiledModel:
     """Compile a model.
 
@@ -232,12 +233,13 @@ def compile(
     after each pass and stops at the first that changes the result. `remarks`: a list that takes the
     lines in which passes explain their decisions (what `fuse` fused, and why not the rest).
     `chips`: what kernels are scheduled for (``["sm_90"]``), by default the GPU that is there.
-    `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names.
+    `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names. `layout`:
+    where images' channels lie: "auto" (what costs the target least), "nchw", "nhwc", or "none".
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
     chosen = backend(target or default_target(), custom_calls)
-    pipeline = full_pipeline(chosen.lowering) if pipeline is None else pipeline
+    pipeline = full_pipeline(chosen.lowering, layout) if pipeline is None else pipeline
     request = _Request(
         chosen,
         pipeline,

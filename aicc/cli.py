@@ -47,6 +47,11 @@ Calib = Annotated[
 ]
 
 
+Layout = Annotated[
+    str, typer.Option(help="Where images' channels lie: auto, nchw, nhwc, or none for no pass.")
+]
+
+
 Tuning = Annotated[Path | None, typer.Option(help="A record of aicc tune, to take schedules from.")]
 
 
@@ -105,6 +110,7 @@ def compile(
     ascendc_project: Annotated[
         str | None, typer.Option(help="Ascend C as: asc (default), or custom_op, for aclnn.")
     ] = None,
+    layout: Layout = "auto",
     quantize: Annotated[
         str | None, typer.Option(help="Quantize by this recipe first (see aicc quantize).")
     ] = None,
@@ -123,7 +129,7 @@ def compile(
         elif calib is not None:
             raise InputError("--calib is for --quantize")
         compiled = _compile(
-            source, target, pipeline, dim, verify_each, observer, remarks, archs, tuning
+            source, target, pipeline, dim, verify_each, observer, remarks, archs, tuning, layout
         )
     _explain(remarks)
     if verify:
@@ -156,6 +162,7 @@ def _compile(
     remarks: list[str] | None = None,
     chips: Sequence[str] = (),
     tuning: Path | None = None,
+    layout: str = "auto",
 ) -> CompiledModel:
     import aicc.api
     from aicc.dims import parse_dim_options
@@ -170,6 +177,7 @@ def _compile(
         remarks=remarks,
         chips=chips,
         tuning=tuning,
+        layout=layout,
     )
 
 
@@ -392,15 +400,22 @@ def _read_text(path: Path) -> str:
 def inspect(
     model: Annotated[str, typer.Argument(help="A model, or an artifact's folder.")],
     dim: DimOption = [],  # noqa: B006
+    target: Annotated[
+        str | None, typer.Option(help="Whose layouts are shown; by default as for compile.")
+    ] = None,
+    layout: Layout = "auto",
 ) -> None:
-    """Show inputs, outputs, ops by kind, parameters, FLOPs and bytes."""
+    """Show inputs, outputs, ops by kind, parameters, FLOPs, bytes, and images' layouts."""
     import aicc.api
+    from aicc.report import layouts
 
     if (Path(model) / "manifest.json").is_file():
         typer.echo(str(aicc.api.load(model).report()))
         return
     compiled = _compile(model, "numpy", "", dim, False, None)
     typer.echo(str(compiled.report()))
+    for line in layouts(compiled.module, target, layout):
+        typer.echo(line)
 
 
 @app.command()

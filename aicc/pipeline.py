@@ -10,21 +10,32 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.utils.exceptions import VerifyException
 
-from aicc.errors import CompileError
+from aicc.errors import CompileError, InputError
 from aicc.ir.interfaces import CompileContext
 from aicc.passes import PASSES
 
 DEFAULT_PIPELINE = (
     "canonicalize,shape-simplify,constant-fold,batch-norm-fold,scale-fold,"
-    "canonicalize,constant-fold,cse,dce,integer-products,narrow-products,decompose,canonicalize,constant-fold,cse,dce,"
-    "assign-layouts"
+    "canonicalize,constant-fold,cse,dce,integer-products,narrow-products,decompose,"
+    "canonicalize,constant-fold,cse,dce,assign-layouts"
 )
 """What `compile` runs for every target; `decompose` keeps what the target implements."""
 
 
-def full_pipeline(lowering: str) -> str:
-    """The default pipeline with a target's own lowering at its end."""
-    return f"{DEFAULT_PIPELINE},{lowering}" if lowering else DEFAULT_PIPELINE
+LAYOUTS = ("auto", "nchw", "nhwc", "none")
+"""What channels' place may be asked for: none leaves tensors as the model has them."""
+
+
+def full_pipeline(lowering: str, layout: str = "auto") -> str:
+    """The default pipeline with a target's own lowering at its end. Raises InputError."""
+    if layout not in LAYOUTS:
+        raise InputError(f"no layout '{layout}' (there are: {', '.join(LAYOUTS)})")
+    passes = DEFAULT_PIPELINE
+    if layout == "none":
+        passes = passes.removesuffix(",assign-layouts")
+    elif layout != "auto":
+        passes += f"{{layout={layout}}}"
+    return f"{passes},{lowering}" if lowering else passes
 
 
 @dataclass

@@ -12,12 +12,14 @@ from xdsl.dialects.builtin import ModuleOp, TensorType
 from aicc.artifact import signature
 from aicc.ir import tile
 from aicc.ir.graph import Constant, Yield
+from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import main_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
 from aicc.ir.symbols import total as total_of
 from aicc.ir.types import bytes_of, numel, typical
-from aicc.pipeline import PassRecord
+from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
+from aicc.targets import backend, default_target
 
 
 @dataclass
@@ -111,3 +113,19 @@ def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
         tile.arena_bytes(func),
         tile.most_live_bytes(func),
     )
+
+
+def layouts(module: ModuleOp, target: str | None, layout: str) -> list[str]:
+    """Where images' channels lie on a target, and each transpose that is left, with its reason."""
+    chosen = backend(target or default_target())
+    context = CompileContext(evaluator=chosen, target=chosen.description, remarks=[])
+    assigned = module.clone()
+    PassManager(parse_pipeline(full_pipeline("", layout)), context).run(assigned)
+    ops = [op for op in assigned.walk() if hasattr(op, "layout")]
+    if not ops:
+        return []
+    counts = Counter(f"{op.kind} {op.layout}" for op in ops if isinstance(op, GraphOp))  # type: ignore[attr-defined]
+    lines = [f"layouts for {chosen.name}:"]
+    lines += [f"  {count:6d}  {kind}" for kind, count in counts.items()]
+    told = [r.removeprefix("layout: ") for r in context.remarks or [] if r.startswith("layout: ")]
+    return [*lines, "conversions:", *(f"  {line}" for line in told or ["none"])]

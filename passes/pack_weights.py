@@ -23,7 +23,7 @@ from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant
 from aicc.ir.module import functions
-from aicc.ir.symbols import Dim, ceildiv
+from aicc.ir.symbols import Dim, ceildiv, product
 from aicc.ir.tile.types import bind, tile_shape, with_shape
 from aicc.passes.weights import derived_constant
 
@@ -107,7 +107,8 @@ class PackWeights(ModulePass):
         depth, size = operand.shape
         assert isinstance(depth, int) and isinstance(size, int)
         array = constant.value.array
-        matrix = array if operand.side == "columns" else array.reshape(size, depth).T
+        columns = operand.side == "columns"
+        matrix = array.reshape(depth, size) if columns else array.reshape(size, depth).T
         count = -(-size // self.width)
         panels = np.zeros((count, depth, self.width), array.dtype)
         whole = size // self.width
@@ -186,8 +187,8 @@ def is_worth_packing(depth: Dim, rows: Dim) -> bool:
 def matrix(value: SSAValue, dim: int) -> Operand | None:
     """The whole row-major matrix of f32 that a dot's operand is, with nothing else that reads it.
 
-    A right operand lies across along `dim` 1 of its tile and may have two dims only; a left one's
-    further dims are summed over as one.
+    A right operand lies across along `dim` 1 of its tile, and its last dim is that of columns; a
+    left one's first dim is that of rows. Further dims are summed over as one.
     """
     load = value.owner
     if not isinstance(load, tile.Load) or len(list(load.result.uses)) != 1:
@@ -203,15 +204,14 @@ def matrix(value: SSAValue, dim: int) -> Operand | None:
     row, column = first[1], second[1]
     if not isinstance(row, tile.Axis) or not isinstance(column, tile.Axis):
         return None
-    size = 1
-    for d in type.shape[1:]:
-        size = size * d  # type: ignore[operator]
-    whole = (row.bound[0], column.bound[0]) == (type.shape[0], size)
-    if (row.dim, column.dim) != (0, 1) or not whole or (first[0], second[0]) != (size, 1):
+    cut = len(type.shape) - 1 if dim == 1 else 1
+    rows, columns = (
+        product(d for d in part if d is not None) for part in (type.shape[:cut], type.shape[cut:])
+    )
+    whole = (row.bound[0], column.bound[0]) == (rows, columns)
+    if (row.dim, column.dim) != (0, 1) or not whole or (first[0], second[0]) != (columns, 1):
         return None
-    if dim == 1:
-        return Operand(load, row, column) if len(type.shape) == 2 else None
-    return Operand(load, column, row)
+    return Operand(load, row, column) if dim == 1 else Operand(load, column, row)
 
 
 def has_places(dot: tile.Dot) -> bool:

@@ -25,7 +25,8 @@ from aicc.passes.tiling.depthwise import is_depthwise
 class PadImages(ModulePass):
     """Give fused convolutions of unfused images an input that is padded already.
 
-    ``conv(x, pads)`` becomes ``conv(pad(x))``, with the padding in a kernel of its own.
+    ``conv(x, pads)`` becomes ``conv(pad(x))``, with the padding in a kernel of its own; an image
+    that a convolution would transpose as it reads it is transposed there too.
     """
 
     name = "pad-images"
@@ -34,25 +35,29 @@ class PadImages(ModulePass):
         for func in functions(op).values():
             for fused in [o for o in func.walk() if isinstance(o, Fused)]:
                 convs = [o for o in fused.ops() if isinstance(o, graph.Conv)]
-                if len(convs) != 1 or is_depthwise(convs[0]) or not any(convs[0].pads):
+                if len(convs) != 1 or is_depthwise(convs[0]):
                     continue
-                if isinstance(convs[0].input, BlockArgument):
-                    pad_image(fused, convs[0])
+                turned = convs[0].input.owner
+                turned = turned if isinstance(turned, graph.Transpose) else None
+                image = convs[0].input if turned is None else turned.input
+                if isinstance(image, BlockArgument) and (turned or any(convs[0].pads)):
+                    pad_image(fused, convs[0], image, turned)
 
 
-def pad_image(fused: Fused, conv: graph.Conv) -> None:
-    """Pad what a convolution reads in a kernel before the one that it is in."""
-    old = conv.input
-    assert isinstance(old, BlockArgument)
+def pad_image(
+    fused: Fused, conv: graph.Conv, old: BlockArgument, turned: graph.Transpose | None
+) -> None:
+    """Pad what a convolution reads in a kernel before the one that it is in, and turn it there."""
     source, rank = fused.inputs[old.index], len(conv.strides)
     body = Block(arg_types=[source.type])
     body.args[0].name_hint = source.name_hint
     b = GraphBuilder(body)
-    zero = b.scalar_like(0, body.args[0])
+    image = body.args[0] if turned is None else b.transpose(body.args[0], turned.permutation)
+    zero = b.scalar_like(0, image)
     ends = conv.pads[:rank], conv.pads[rank:]
     last = conv.layout == "nhwc"
     low, high = ([0, *pads, 0] if last else [0, 0, *pads] for pads in ends)
-    made = b.emit(graph.Pad, body.args[0], zero, low=low, high=high)
+    made = b.emit(graph.Pad, image, zero, low=low, high=high) if any(conv.pads) else image
     body.add_op(graph.Yield.make([made], result_types=[]))
     before = Fused.make(
         [source],
@@ -66,11 +71,14 @@ def pad_image(fused: Fused, conv: graph.Conv) -> None:
     block, inner = fused.parent, fused.body.block
     assert block is not None
     block.insert_op_before(before, fused)
-    image = inner.insert_arg(made.type, len(inner.args))
-    image.name_hint = "padded"
+    padded = inner.insert_arg(made.type, len(inner.args))
+    padded.name_hint = "padded"
     fused.operands = [*fused.operands, before.outputs[0]]
-    conv.operands[0] = image
+    conv.operands[0] = padded
     conv.set_param("pads", [0] * len(conv.pads))
+    if turned is not None and turned.result.first_use is None:
+        turned.detach()
+        turned.erase()
     if old.first_use is None:
         fused.operands = [v for i, v in enumerate(fused.operands) if i != old.index]
         inner.erase_arg(old)

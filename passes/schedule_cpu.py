@@ -36,7 +36,10 @@ MOST_PLACES = 8192
 """Rows of a product's right operand that one list says the places of."""
 
 MOST_COMPUTED = 128 * 512
-"""Elements of a product's right operand that are computed at a time."""
+"""Elements of a product's operand that are put together at a time."""
+
+STAGED = 6
+"""Of those of a left operand, how many in a clock."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class ScheduleCpu(ModulePass):
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         places = reads_places(kernel)
-        computed = not places and computes_right(kernel)
+        computed = not places and computes(kernel, "b")
+        staged = not places and computes(kernel, "a")
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
         depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
@@ -87,11 +91,13 @@ class ScheduleCpu(ModulePass):
         ):
             if block_m * block_n * dots > MOST_SUMS or block_k * block_n * computed > MOST_COMPUTED:
                 continue
+            if block_m * block_k * staged > MOST_COMPUTED:
+                continue
             programs = batch * -(-m // block_m) * -(-n // block_n)
             time_of = places_time if places else program_time
-            time = -(-programs // self.threads) * time_of(
-                min(block_m, m), min(block_n, n), block_k, k, dots
-            )
+            one = time_of(min(block_m, m), min(block_n, n), block_k, k, dots)
+            one += staged * min(block_m, m) * k / STAGED
+            time = -(-programs // self.threads) * one
             if time < best:
                 best = time
                 chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
@@ -166,9 +172,10 @@ def reads_places(kernel: tile.Kernel) -> bool:
     return any(has_places(d) and (d.a in packed or not evenly_spaced(d.b)) for d in dots)
 
 
-def computes_right(kernel: tile.Kernel) -> bool:
-    """Whether elements of a product's right operand are found one by one, as in convolutions."""
-    loads = [op.b.owner for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+def computes(kernel: tile.Kernel, side: str) -> bool:
+    """Whether a product's operand is put together first, from where an image or a code lies."""
+    dots = [op for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+    loads = [getattr(op, side).owner for op in dots]
     return not all(
         isinstance(load, tile.Load) and all(isinstance(s.owner, SIMPLE) for s in load.subscripts)
         for load in loads

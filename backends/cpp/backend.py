@@ -18,6 +18,7 @@ from aicc.backends.c_host import HostProgram, arrays_of
 from aicc.backends.c_text import Unprintable, kernel_name
 from aicc.backends.cpp.build import Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.kernels import kernel_source
+from aicc.backends.cpp.layouts import layout_cost
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
@@ -41,7 +42,7 @@ class CppBackend(Evaluated):
     """Prints kernels in C++, builds them with the system's compiler and runs them on the CPU."""
 
     name = "cpp"
-    description = TargetDescription("cpp", keeps)
+    description = TargetDescription("cpp", keeps, layout_cost=layout_cost)
     evaluator: Host
 
     def __init__(self, evaluator: Host):

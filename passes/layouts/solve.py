@@ -30,9 +30,10 @@ def solved(problem: Problem) -> Labels:
     """An assignment that costs no more than doing nothing."""
     best = problem.nothing()
     cost = problem.cost(best)
+    every = list(offers(problem))
     for _ in range(ROUNDS):
         before = cost
-        for offer in offers(problem):
+        for offer in every:
             tried = expanded(problem, best, offer)
             found = problem.cost(tried)
             if found < cost:
@@ -44,12 +45,11 @@ def solved(problem: Problem) -> Labels:
 
 def offers(problem: Problem) -> Iterable[Labels]:
     """For each region and each layout that starts in it, what all ops of the region get."""
-    seen: set[frozenset] = set()
+    covered: set[tuple[Operation, Permutation]] = set()
     for op, layout in seeds(problem):
-        offer = spread(problem, op, layout)
-        key = frozenset(offer.items())
-        if key not in seen:
-            seen.add(key)
+        if (op, layout) not in covered:
+            offer = spread(problem, op, layout)
+            covered.update(offer.items())
             yield offer
 
 
