@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWalker
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.graph import Constant, Transpose
+from aicc.ir.graph import Constant, Reshape, Transpose
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import functions
 from aicc.ir.op import GraphOp
 from aicc.ir.types import rank_of
 from aicc.passes.dce import eliminate_dead_code
+from aicc.passes.layouts.absorb import FlattenIntoWeights, TransposeOfOnes
 from aicc.passes.layouts.problem import OpCost, Problem, root_of
 from aicc.passes.layouts.rules import (
     Permutation,
@@ -58,8 +60,13 @@ class AssignLayouts(ModulePass):
             problem = Problem.of(func.body.block, cost)
             labels = solved(problem)
             if problem.cost(labels) < problem.cost(problem.nothing()):
-                _Rewriter(func.body.block, labels, context.remarks).run()
+                _Rewriter(func.body.block, labels).run()
         eliminate_dead_code(op)
+        patterns = GreedyRewritePatternApplier([TransposeOfOnes(), FlattenIntoWeights()])
+        PatternRewriteWalker(patterns).rewrite_module(op)
+        eliminate_dead_code(op)
+        if context.remarks is not None:
+            context.remarks += conversions(op)
 
     def cost(self, of_target: OpCost) -> OpCost:
         if self.layout == "auto":
@@ -75,8 +82,8 @@ class AssignLayouts(ModulePass):
 class _Rewriter:
     """Makes the ops of a block anew in their layouts, conversions where nothing else helps."""
 
-    def __init__(self, block: Block, labels: Labels, remarks: list[str] | None):
-        self.block, self.labels, self.remarks = block, labels, remarks
+    def __init__(self, block: Block, labels: Labels):
+        self.block, self.labels = block, labels
         self.lying: dict[SSAValue, dict[Permutation, SSAValue]] = {}
 
     def run(self) -> None:
@@ -124,12 +131,10 @@ class _Rewriter:
         if layout not in known:
             start, value = next(iter(known.items()))
             turn = composed(inverse(start), layout)
-            known[layout] = self.convert(root, value, turn, user)
+            known[layout] = self.convert(value, turn, user)
         return known[layout]
 
-    def convert(
-        self, root: SSAValue, value: SSAValue, turn: Permutation, user: Operation
-    ) -> SSAValue:
+    def convert(self, value: SSAValue, turn: Permutation, user: Operation) -> SSAValue:
         made = Transpose.make(value, permutation=turn, location=user.location)
         made.result.name_hint = value.name_hint
         owner = value.owner
@@ -139,10 +144,22 @@ class _Rewriter:
         else:
             point = InsertPoint.at_start(self.block)
         Rewriter.insert_op(made, point)
-        if self.remarks is not None and not isinstance(root.owner, Constant):
-            name = root.name_hint or "a value"
-            reader = user.name.removeprefix("graph.")
-            self.remarks.append(
-                f"layout: {name} is transposed by {list(turn)} for {reader} at {user.location}"
-            )
         return made.result
+
+
+def conversions(module: ModuleOp) -> list[str]:
+    """The transposes that are left, a line each: of what, and who wants it."""
+    lines = []
+    for op in module.walk():
+        if not isinstance(op, Transpose) or isinstance(op.input.owner, Constant):
+            continue
+        name = op.input.name_hint or "a value"
+        readers = {f"{u.operation.name.removeprefix('graph.')}" for u in op.result.uses}
+        ends = isinstance(op.input, BlockArgument) or readers == {"func.return"}
+        own = isinstance(op.input.owner, Reshape) and readers == {"reshape"}
+        where = "at the edge" if ends else "between reshapes" if own else "inside"
+        lines.append(
+            f"layout: {name} is transposed by {list(op.permutation)} for "
+            f"{', '.join(sorted(readers))}, {where}, at {op.location}"
+        )
+    return lines

@@ -3,7 +3,7 @@
 Measured layer by layer on ResNet-50's and MobileNetV2's shapes (AVX-512, two threads): a product of
 one tap needs no lists of places with channels last, and takes 0.55 to 0.95 of the time; larger
 windows gain little or lose a few hundredths at small images; depthwise ones with stride 1 lose a
-quarter, those with larger strides take half the time.
+seventh, those with larger strides take half the time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLOPS_PER_BYTE = 15
 POOLED, ONE_TAP, WINDOW = 0.4, 0.3, 0.05
 """Parts of its time that an op loses with channels first."""
 
-DEPTHWISE, STRIDED = 0.3, 1.0
+DEPTHWISE, STRIDED = 0.15, 1.0
 """Parts of its time that a depthwise convolution loses with channels last, or if strided first."""
 
 FEW = 16

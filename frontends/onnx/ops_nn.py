@@ -566,19 +566,15 @@ def lrn(c: NodeContext):
     size = c.attr("size")
     low, high = (size - 1) // 2, size - 1 - (size - 1) // 2
     square = c.emit(graph.Mul, c[0], c[0])
-    n, channels, *spatial = c.shape()
-    plane = numel(spatial)
-    flat = c.b.reshape(square, [n, 1, channels, plane])
-    flat = c.emit(graph.Pad, flat, c.scalar(0), low=[0, 0, low, 0], high=[0, 0, high, 0])
-    mean = c.emit(
-        graph.AvgPool,
-        flat,
-        kernel_shape=[size, 1],
-        strides=[1, 1],
-        pads=[0] * 4,
-        dilations=[1, 1],
-    )
-    mean = c.b.reshape(mean, c.shape())
+    rest = [0] * (c.rank() - 2)
+    wide = c.emit(graph.Pad, square, c.scalar(0), low=[0, low, *rest], high=[0, high, *rest])
+    channels = c.shape()[1]
+    if channels is None:
+        raise ImportError_("the number of channels isn't known")
+    total = c.b.slice(wide, 1, 0, channels)
+    for i in range(1, size):
+        total = c.emit(graph.Add, total, c.b.slice(wide, 1, i, channels + i))
+    mean = c.emit(graph.Div, total, c.scalar(size))
     base = c.emit(graph.Mul, mean, c.scalar(c.attr("alpha", 1e-4)))
     base = c.emit(graph.Add, base, c.scalar(c.attr("bias", 1.0)))
     return c.emit(graph.Div, c[0], c.emit(graph.Pow, base, c.scalar(c.attr("beta", 0.75))))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Block, Operation, OpResult, SSAValue
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
 from aicc.ir.graph import Constant, Transpose
 from aicc.ir.op import GraphOp
@@ -22,6 +23,9 @@ from aicc.passes.layouts.rules import (
     operand_layouts,
     rule_of,
 )
+
+LAUNCH = float(1 << 20)
+"""Bytes that move in the time that a conversion takes to start, and what it breaks apart."""
 
 OpCost = Callable[[GraphOp, bool], float]
 """What an op costs more than it must, in bytes moved, as channels lie first or last (True)."""
@@ -57,7 +61,6 @@ class Problem:
     def of(cls, block: Block, op_cost: OpCost) -> Problem:
         ops: list[GraphOp] = []
         uses: dict[SSAValue, list[Use]] = {}
-        weights: dict[SSAValue, float] = {}
         for op in block.ops:
             if isinstance(op, Transpose):
                 continue
@@ -68,8 +71,7 @@ class Problem:
                 if turned is None or isinstance(root.owner, Constant):
                     continue
                 uses.setdefault(root, []).append(Use(op, i, turned))
-                size = bytes_of(root)
-                weights[root] = 2.0 * typical(size) if size is not None else 2.0
+        weights = {value: conversion(value, found) for value, found in uses.items()}
         roots: dict[Operation, list[tuple[SSAValue, Use]]] = {}
         for value, found in uses.items():
             for use in found:
@@ -123,6 +125,17 @@ class Problem:
     def nothing(self) -> dict[Operation, Permutation]:
         """Every op as the model has it."""
         return {op: identity(layout_rank(op)) for op in self.ops}
+
+
+def conversion(value: SSAValue, uses: list[Use]) -> float:
+    """What turning a value costs: reading and writing it, in a kernel that would not be there.
+
+    At the edges, where a model reads its inputs and writes its outputs, somebody does so anyway.
+    """
+    size = bytes_of(value)
+    moved = float(typical(size)) if size is not None else 0.0
+    edge = isinstance(value, BlockArgument) or all(isinstance(u.user, ReturnOp) for u in uses)
+    return moved if edge else LAUNCH + 2 * moved
 
 
 def root_of(value: SSAValue) -> tuple[SSAValue, Permutation | None]:
