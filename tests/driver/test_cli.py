@@ -173,3 +173,13 @@ def test_explain_fusion(tmp_path):
     assert "kernel" in (tmp_path / "o" / "program.py").read_text()
     done = aicc("compile", MODEL, "-o", tmp_path / "p", "--explain-fusion")
     assert "does the pipeline have the pass fuse?" in done.stderr
+
+
+def test_inspect_shows_layouts():
+    told = aicc("inspect", MODEL, "--target", "cpp", "--layout", "nhwc").stdout
+    assert "3  conv nhwc" in told and "at the edge" in told
+
+
+def test_unknown_layouts_are_refused(tmp_path):
+    done = aicc("compile", MODEL, "--layout", "nhcw", "-o", tmp_path / "out", code=2)
+    assert "no layout 'nhcw' (there are: auto, nchw, nhwc, none)" in done.stderr
