@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import TensorType
-from xdsl.dialects.func import ReturnOp
+from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
 from aicc.ir.graph import Constant, Transpose
+from aicc.ir.module import bound_symbols
 from aicc.ir.op import GraphOp
-from aicc.ir.types import bytes_of, rank_of, typical
+from aicc.ir.types import bytes_of, rank_of, shape_of, symbols_of, typical
 from aicc.passes.layouts.rules import (
     Permutation,
     allows,
@@ -59,12 +60,15 @@ class Problem:
 
     @classmethod
     def of(cls, block: Block, op_cost: OpCost) -> Problem:
+        bound = frozenset[str]()
+        if isinstance(func := block.parent_op(), FuncOp):
+            bound = frozenset(bound_symbols(func))
         ops: list[GraphOp] = []
         uses: dict[SSAValue, list[Use]] = {}
         for op in block.ops:
             if isinstance(op, Transpose):
                 continue
-            if isinstance(op, GraphOp) and rule_of(op) is not None and layout_rank(op) > 2:
+            if isinstance(op, GraphOp) and has_choice(op) and is_bound(op, bound):
                 ops.append(op)
             for i, value in enumerate(op.operands):
                 root, turned = root_of(value)
@@ -125,6 +129,16 @@ class Problem:
     def nothing(self) -> dict[Operation, Permutation]:
         """Every op as the model has it."""
         return {op: identity(layout_rank(op)) for op in self.ops}
+
+
+def has_choice(op: GraphOp) -> bool:
+    return rule_of(op) is not None and layout_rank(op) > 2
+
+
+def is_bound(op: GraphOp, bound: frozenset[str]) -> bool:
+    """Whether the function's arguments say all the sizes that the op sees."""
+    shapes = [shape_of(v) for v in (*op.operands, *op.results)]
+    return all(None not in s and symbols_of(s) <= bound for s in shapes)
 
 
 def conversion(value: SSAValue, uses: list[Use]) -> float:
