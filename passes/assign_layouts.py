@@ -12,7 +12,7 @@ from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWal
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.graph import Constant, Reshape, Transpose
+from aicc.ir.graph import Reshape, Transpose
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import functions
 from aicc.ir.op import GraphOp
@@ -148,10 +148,13 @@ class _Rewriter:
 
 
 def conversions(module: ModuleOp) -> list[str]:
-    """The transposes that are left, a line each: of what, and who wants it."""
+    """The transposes of what is computed from inputs, a line each: of what, and who wants it."""
     lines = []
+    given: set[SSAValue] = {a for func in functions(module).values() for a in func.args}
     for op in module.walk():
-        if not isinstance(op, Transpose) or isinstance(op.input.owner, Constant):
+        if any(v in given for v in op.operands):
+            given.update(op.results)
+        if not isinstance(op, Transpose) or op.input not in given:
             continue
         name = op.input.name_hint or "a value"
         readers = {f"{u.operation.name.removeprefix('graph.')}" for u in op.result.uses}

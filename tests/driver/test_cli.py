@@ -41,7 +41,7 @@ def test_compile_writes_a_whole_artifact(artifact):
     assert set(manifest["files"]) == {"model.mlir", "model.safetensors", "program.py"}
     assert manifest["inputs"][0]["name"] == "image"
     dumps = sorted(p.name for p in (artifact / "ir").glob("*.mlir"))
-    assert dumps[0] == "00-import.mlir" and dumps[-1].endswith("dce.mlir")
+    assert dumps[0] == "00-import.mlir" and dumps[-1].endswith("assign-layouts.mlir")
 
 
 def test_run_answers(artifact, tmp_path):
