@@ -30,7 +30,7 @@ SHARED = Path(__file__).parents[1] / "c_sources"
 
 HEADER = "aicc_cpu.h"
 
-PRODUCTS = ("dot.cpp", "places.cpp")
+PRODUCTS = ("dot.cpp", "dot_bytes.cpp", "places.cpp")
 """Sources of the runtime that every library needs."""
 
 FLAGS = (

@@ -201,7 +201,9 @@ AICC_DOT(float, bf16)
 AICC_DOT(float, f8e4m3)
 AICC_DOT(float, f8e5m2)
 AICC_DOT(double, double)
+#if !defined(__AVX512VNNI__) || !defined(AICC_AVX512)  // else in dot_bytes.cpp
 AICC_DOT(int32_t, int8_t)
+#endif
 #undef AICC_DOT
 
 void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int64_t n, int64_t k,
