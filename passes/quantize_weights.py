@@ -33,12 +33,12 @@ class QuantizeWeights(ModulePass):
 
     Each output channel has a scale, or with `per_channel` off the whole tensor, or with a `group`
     each run of so many weights that are summed for one channel (matmuls only: a convolution's keep
-    a scale a channel). `search` takes the scale of least squared error instead of that of the whole
-    range; with `weigh` each error counts as much as the mean square of what the weight is
-    multiplied by on the samples. `gptq` chooses codes one input channel after another, each making
-    up for what those before it lost on the samples. `correct_bias` takes the mean error that is
-    left on them off the bias. `kinds` are those of the layers, `skip` names some that stay as they
-    are; what is quantized already does.
+    a scale a channel). Symmetric i4 has signed scales (`Scheme`). `search` takes the scale of least
+    squared error instead of that of the whole range; with `weigh` each error counts as much as the
+    mean square of what the weight is multiplied by on the samples. `gptq` chooses codes one input
+    channel after another, each making up for what those before it lost on the samples.
+    `correct_bias` takes the mean error that is left on them off the bias. `kinds` are those of the
+    layers, `skip` names some that stay as they are; what is quantized already does.
     """
 
     name = "quantize-weights"
@@ -82,7 +82,8 @@ class QuantizeWeights(ModulePass):
     def scheme(self, layer: Layer) -> Scheme:
         group = self.group if not layer.is_convolution else 0
         axis = layer.summed_axis if group else layer.channel_axis if self.per_channel else None
-        return Scheme(dtype_of(self.dtype), self.symmetric, axis, group, self.scales)
+        signed = self.symmetric and self.dtype == "i4"
+        return Scheme(dtype_of(self.dtype), self.symmetric, axis, group, self.scales, signed)
 
     def quantize(self, layer: Layer, seen: Statistics | None, ctx: Context) -> None:
         weight = layer.array()

@@ -58,7 +58,8 @@ class ScaleSalientChannels(ModulePass):
     ) -> np.ndarray:
         """The factors of least squared error over all the layers' results."""
         axis = 0 if self.group else 1
-        scheme = Scheme(dtype_of(self.dtype), self.symmetric, axis, self.group)
+        signed = self.symmetric and self.dtype == "i4"
+        scheme = Scheme(dtype_of(self.dtype), self.symmetric, axis, self.group, signed=signed)
         size = np.maximum(size.astype(np.float64), 1e-8)
         weights = [layer.array() for layer in readers]
 

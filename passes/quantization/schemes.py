@@ -22,8 +22,10 @@ class Scheme:
     ``x ≈ (q − zero_point) · scale`` with q of `dtype`. One scale serves the whole tensor, with an
     `axis` each index along it, and with a `group` besides each run of so many elements along
     `axis`, at every place of the other axes. A symmetric scheme has no zero point and, if it is of
-    integers, leaves out the least one, so that both ends are equally far. `scale_dtype` is what
-    scales are rounded to.
+    integers, leaves out the least one, so that both ends are equally far; unless it is `signed`:
+    then the number of largest magnitude has the least code, and the scale is negative where that
+    number is positive. With 4 bits that makes steps an eighth smaller. `scale_dtype` is what scales
+    are rounded to.
     """
 
     dtype: DType
@@ -31,6 +33,7 @@ class Scheme:
     axis: int | None = None
     group: int = 0
     scale_dtype: str = "f32"
+    signed: bool = False
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -41,7 +44,7 @@ class Scheme:
         if self.dtype.kind == "uint":
             return 0, 2**self.dtype.bits - 1
         top = 2 ** (self.dtype.bits - 1)
-        return (1 - top if self.symmetric else -top), top - 1
+        return (1 - top if self.symmetric and not self.signed else -top), top - 1
 
     def parameters(self, low: np.ndarray, high: np.ndarray) -> Parameters:
         """Scales and zero points that cover [low, high], zero included, for each of the arrays'.
@@ -51,6 +54,10 @@ class Scheme:
         first, last = self.limits
         low, high = (np.asarray(v, np.float64) for v in (low, high))
         low, high = np.minimum(low, 0), np.maximum(high, 0)
+        if self.symmetric and self.signed:
+            scale = np.where(high > -low, high, low) / first
+            scale = self.rounded_scale(scale)
+            return Parameters(self, scale, None)
         if self.symmetric:
             middle = (first + last + 1) // 2 if self.dtype.kind == "uint" else 0
             scale = np.maximum(high / (last - middle), low / (first - middle))
@@ -68,7 +75,7 @@ class Scheme:
         if self.scale_dtype == "f8E8M0FNU":
             return np.exp2(np.ceil(np.log2(scale))).astype(np.float32)
         kept = scale.astype(dtype_of(self.scale_dtype).np).astype(np.float32)
-        return np.maximum(kept, LEAST_SCALE)
+        return np.where(np.abs(kept) < LEAST_SCALE, LEAST_SCALE, kept)
 
 
 @dataclass(frozen=True)
@@ -120,12 +127,6 @@ class Parameters:
             wide = np.repeat(parameter, group, axis)
             return wide[(slice(None),) * axis + (slice(x.shape[axis]),)]
         return parameter.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-
-    def scaled(self, factor: np.ndarray | float) -> Parameters:
-        """With every scale multiplied."""
-        return replace(
-            self, scale=self.scheme.rounded_scale(np.maximum(self.scale * factor, LEAST_SCALE))
-        )
 
 
 def extremes(x: np.ndarray, scheme: Scheme) -> tuple[np.ndarray, np.ndarray]:
