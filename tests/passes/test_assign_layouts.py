@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def problem_of(module: ModuleOp, seed: int) -> Problem:
 
 def optimum(problem: Problem) -> float:
     """The least cost of all assignments, by integer programming."""
-    labels = {
+    labels: dict[Any, list] = {
         op: [p for p in itertools.permutations(range(layout_rank(op))) if allows(op, p)]
         for op in problem.ops
     }
@@ -141,7 +142,7 @@ def optimum(problem: Problem) -> float:
             matrix[i, j] = c
     done = milp(
         np.array(costs),
-        constraints=LinearConstraint(matrix, least, most),
+        constraints=LinearConstraint(matrix, *map(np.array, (least, most))),
         integrality=np.ones(len(costs)),
         bounds=(0, 1),
     )
