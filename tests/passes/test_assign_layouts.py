@@ -140,9 +140,10 @@ def optimum(problem: Problem) -> float:
     for i, row in enumerate(rows):
         for j, c in row.items():
             matrix[i, j] = c
+    limits: Any = (least, most)
     done = milp(
         np.array(costs),
-        constraints=LinearConstraint(matrix, *map(np.array, (least, most))),
+        constraints=LinearConstraint(matrix, *limits),
         integrality=np.ones(len(costs)),
         bounds=(0, 1),
     )
