@@ -51,8 +51,8 @@ def import_any(
 def _import_path(model: str | Path, inputs: Any, ranges: Mapping[str, Range]) -> Imported:
     path = Path(model)
     suffix = path.suffix.lower()
-    if (path / "report.json").is_file() and (path / "model.mlir").is_file():
-        return Imported(read_mlir(path / "model.mlir"))  # what aicc quantize wrote
+    if is_quantized_model(path):
+        return Imported(read_mlir(path / "model.mlir"))
     if suffix == ".mlir":
         return Imported(read_mlir(path))
     if suffix == ".onnx":
@@ -75,6 +75,11 @@ def _import_path(model: str | Path, inputs: Any, ranges: Mapping[str, Range]) ->
     raise InputError(
         f"{path}: unknown kind of model (known: .onnx, .pt2, .mlir, package.module:factory)"
     )
+
+
+def is_quantized_model(path: Path) -> bool:
+    """Whether a folder is what `aicc quantize` writes."""
+    return (path / "report.json").is_file() and (path / "model.mlir").is_file()
 
 
 def _guarded(path: Path, load: Any) -> Any:

@@ -30,6 +30,7 @@ from aicc.ir.graph.folders import constant_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.types import element_type, numel, rank_of, shape_of
 from aicc.passes.dce import eliminate_dead_code
+from aicc.passes.narrow_products import is_zero
 
 FLOATS = ("f8E4M3FN", "f8E5M2")
 """Floats whose products are exact in f32."""
@@ -60,8 +61,7 @@ def scaled(value: SSAValue, dims: tuple[int, ...], b: GraphBuilder) -> Scaled | 
     if scale is None or dtype not in ("i8", "ui8", *FLOATS):
         return None
     if dtype in FLOATS:
-        plain = op.zero_point is None or is_zero(op.zero_point)
-        return Scaled(op.input, b.cast(scale, f32), f32) if plain else None
+        return Scaled(op.input, b.cast(scale, f32), f32) if is_zero(op.zero_point) else None
     wide = b.cast(op.input, i32)
     if op.zero_point is not None and not is_zero(op.zero_point):
         zero = beside(op, op.zero_point, dims, b)
@@ -98,11 +98,6 @@ def one_block(op: Dequantize, shape: tuple) -> bool:
     return shape[op.axis] == 1 and all(
         a == b for i, (a, b) in enumerate(zip(shape, whole, strict=True)) if i != op.axis
     )
-
-
-def is_zero(value: SSAValue) -> bool:
-    array = constant_of(value)
-    return array is not None and not array.any()
 
 
 def times(b: GraphBuilder, first: SSAValue, second: SSAValue) -> SSAValue:
@@ -145,7 +140,7 @@ class IntegerConv(RewritePattern):
         b = GraphBuilder.before(op)
         every = tuple(range(-rank, 0))
         image, weight = scaled(op.input, every, b), scaled(op.weight, every[1:], b)
-        if image is None or weight is None or i32 not in (image.sums, weight.sums):
+        if image is None or weight is None or {image.sums, weight.sums} != {i32}:
             return
         spatial = list(range(1, rank - 1))
         scale = weight.scale
@@ -179,7 +174,7 @@ def integer_bias(bias: SSAValue, scale: SSAValue) -> SSAValue | None:
     if not isinstance(op, Dequantize) or element_type(op.input) != i32:
         return None
     own, sums = constant_of(op.scale), constant_of(scale)
-    if own is None or sums is None or (op.zero_point is not None and not is_zero(op.zero_point)):
+    if own is None or sums is None or not is_zero(op.zero_point):
         return None
     flat = sums.reshape(-1)
     if own.size not in (1, flat.size) or not np.allclose(own.reshape(-1), flat, rtol=1e-5, atol=0):

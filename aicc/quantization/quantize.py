@@ -28,7 +28,7 @@ from aicc.quantization.recipes import (
 )
 from aicc.quantization.report import Report, Score, compare_layers, model_bytes
 from aicc.quantization.samples import LEAST, Samples, Split, split_samples
-from aicc.sources import import_any
+from aicc.sources import import_any, is_quantized_model
 from aicc.targets import backend
 from aicc.weights import save_weights
 
@@ -73,11 +73,6 @@ class Quantized:
             self.report.remarks.append(f"no model.onnx: {e}")
         self.report.save(path)
         return path
-
-
-def is_quantized_model(path: Path) -> bool:
-    """Whether a folder is what `Quantized.save` writes."""
-    return (path / "report.json").is_file() and (path / "model.mlir").is_file()
 
 
 def quantize(
@@ -250,14 +245,9 @@ class _Quantizer:
 
     def scores(self, module: ModuleOp) -> list[Score]:
         found: list[Score] = []
-        parts = (
-            {"calibration": None, "held out": None}
-            if self.split is None
-            else {
-                "calibration": self.split.calibration,
-                "held out": self.split.held_out,
-            }
-        )
+        if self.split is None:
+            return found
+        parts = {"calibration": self.split.calibration, "held out": self.split.held_out}
         for name, samples in parts.items():
             if samples is None:
                 continue

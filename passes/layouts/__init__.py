@@ -2,5 +2,5 @@
 
 A layout is a permutation: the tensor that lies in memory is the model's own, transposed by it.
 `rules` says for each op in which layouts it can work, `problem` what an assignment costs, `solve`
-finds a cheap one, and `rewrite` makes it so.
+finds a cheap one, and `absorb` has constants and addresses take over what transposes are left.
 """

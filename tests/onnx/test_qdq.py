@@ -12,6 +12,8 @@ from onnx import numpy_helper as nh
 
 import aicc
 from aicc.ir import graph
+from aicc.ir.types import tensor
+from tests.backends.test_kernels import module_of
 
 INTEGERS = {"u8": (np.uint8, T.UINT8), "i8": (np.int8, T.INT8)}
 
@@ -144,3 +146,17 @@ def test_targets_agree_to_the_bit(target):
         assert not any(isinstance(op, left) for op in compiled.module.walk()), "no kernel"
         (found,) = compiled.run([drawn.x])
         np.testing.assert_array_equal(found, want)
+
+
+def test_bytes_and_8_bit_floats_are_not_convolved():
+    def body(b, x):
+        one = b.constant(np.float32(0.5))
+        weight = b.constant(np.ones((2, 3, 1, 1), np.int8))
+        sides = [b.emit(graph.Dequantize, v, one, None, dtype="f32") for v in (x, weight)]
+        window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+        return [b.emit(graph.Conv, *sides, None, **window)]
+
+    module = module_of(body, tensor((1, 3, 4, 4), "f8E4M3FN"))
+    compiled = aicc.compile(module, target="numpy")
+    (product,) = [op for op in compiled.module.walk() if isinstance(op, graph.Conv)]
+    assert product.out_dtype is None
