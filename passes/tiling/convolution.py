@@ -13,6 +13,7 @@ from xdsl.ir import Block
 
 from aicc.ir import graph
 from aicc.ir.graph import Fused
+from aicc.ir.graph.contract import channels_first
 from aicc.ir.symbols import Dim, floordiv, mod, sym
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
@@ -29,11 +30,6 @@ def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block
     return _Convolution(op, conv).product().lower()
 
 
-def first(shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
-    """The sizes [N, *S, C] as [N, C, *S]."""
-    return (shape[0], shape[-1], *shape[1:-1])
-
-
 class _Convolution:
     def __init__(self, op: Fused, conv: graph.Conv | graph.ConvTranspose):
         self.op, self.conv = op, conv
@@ -43,7 +39,7 @@ class _Convolution:
         self.shape = known_shape(shape_of(conv.result))
         self.last = isinstance(conv, graph.Conv) and conv.layout == "nhwc"
         if self.last:
-            self.image, self.shape = first(self.image), first(self.shape)
+            self.image, self.shape = channels_first(self.image), channels_first(self.shape)
             self.weight = (self.weight[-1], self.weight[-2], *self.weight[:-2])
         self.rank = len(self.shape) - 2
         self.transposed = isinstance(conv, graph.ConvTranspose)

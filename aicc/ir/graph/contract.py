@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import SSAValue
@@ -96,8 +97,11 @@ LAYOUTS = ("nchw", "nhwc")
 """Where channels lie: before the spatial dims, however many there are, or behind them."""
 
 
-def channels_first(shape: Shape) -> Shape:
-    """The shape [N, *S, C] as [N, C, *S]."""
+_D = TypeVar("_D")
+
+
+def channels_first(shape: tuple[_D, ...]) -> tuple[_D, ...]:
+    """The sizes [N, *S, C] as [N, C, *S]."""
     return (shape[0], shape[-1], *shape[1:-1])
 
 
