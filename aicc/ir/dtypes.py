@@ -49,6 +49,11 @@ class DType:
         """Whether arithmetic on the type is done in float32 and rounded back."""
         return self.kind == "float" and self.bits < 32
 
+    @property
+    def largest(self) -> float:
+        """The largest finite number of a float type."""
+        return float(ml_dtypes.finfo(self.np).max)
+
     def __str__(self) -> str:
         return self.name
 

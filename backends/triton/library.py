@@ -96,7 +96,7 @@ def _pow(p: Program, op: graph.Pow) -> None:
     p.line(f"{p.name(op.result)} = torch.pow({x}, {y}).to({torch_dtype(op.result)})")
 
 
-_F8_LIMITS = {"f8E4M3FN": 448.0, "f8E4M3FNUZ": 240.0, "f8E5M2": 57344.0, "f8E5M2FNUZ": 57344.0}
+_FLOAT8 = ("f8E4M3FN", "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ")
 
 
 def _shape_expr(p: Program, op: graph.ShapeExpr) -> None:
@@ -211,10 +211,10 @@ def _cast(p: Program, op: graph.Cast) -> None:
     x, out = f"{p.name(op.input)}", torch_dtype(op.result)
     torch_dtype(op.input)
     if op.to.is_float and op.to.bits == 8:
-        if op.to.name not in _F8_LIMITS:
+        if op.to.name not in _FLOAT8:
             raise Unprintable(f"a cast to {op.to}")
         x = f"{x}.to(torch.float32)"
-        limit = _F8_LIMITS[op.to.name]
+        limit = op.to.largest
         x = f"{x}.clamp(-{limit}, {limit})" if op.saturate else x
     elif element_type(op.input).is_float and not op.to.is_float:
         x = f"{x}.to(torch.float32)"

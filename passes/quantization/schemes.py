@@ -8,9 +8,6 @@ import numpy as np
 
 from aicc.ir.dtypes import DType, dtype_of
 
-FLOAT_LIMITS = {"f8E4M3FN": 448.0, "f8E5M2": 57344.0, "f4E2M1FN": 6.0}
-"""The largest numbers of the float types that tensors are quantized to."""
-
 LEAST_SCALE = np.float32(2.0**-126)
 """Scales stay normal numbers: those of tensors that are zero too."""
 
@@ -39,7 +36,7 @@ class Scheme:
     def limits(self) -> tuple[float, float]:
         """The least and the largest code."""
         if self.dtype.is_float:
-            top = FLOAT_LIMITS[self.dtype.name]
+            top = self.dtype.largest
             return -top, top
         if self.dtype.kind == "uint":
             return 0, 2**self.dtype.bits - 1

@@ -32,8 +32,8 @@ def computed(dtype: DType) -> Attribute:
     return f32 if dtype.is_low_precision_float else signless(dtype)
 
 
-FLOAT8 = {"f8E4M3FN": 448.0, "f8E5M2": 57344.0}
-"""The 8-bit floats that kernels hold, and their largest numbers."""
+FLOAT8 = ("f8E4M3FN", "f8E5M2")
+"""The 8-bit floats that kernels hold."""
 
 
 class Scalars:
@@ -196,7 +196,7 @@ def _cast(s: Scalars, op: graph.Cast, args: list[SSAValue], dtype: DType) -> SSA
     if not op.saturate:
         raise Unsupported(f"a cast to {op.to} that doesn't saturate")
     wide = s.convert(args[0], dtype, dtype_of("f32"))
-    top = FLOAT8[op.to.name]
+    top = op.to.largest
     wide = s.op("arith.minimumf", wide, s.full(top, wide))
     wide = s.op("arith.maximumf", wide, s.full(-top, wide))
     return s.convert(wide, dtype_of("f32"), op.to)
