@@ -34,7 +34,7 @@ class Decompose(ModulePass):
 
 
 def decomposed(op: GraphOp) -> list[GraphOp]:
-    """Put an op's decomposition in its place; the ops that were made."""
+    """Put an op's decomposition in its place, if it has one; the ops that were made."""
     made: list[GraphOp] = []
     b = GraphBuilder.before(op)
     insert = b._insert
@@ -46,6 +46,8 @@ def decomposed(op: GraphOp) -> list[GraphOp]:
 
     b._insert = remember
     values = DECOMPOSITIONS[type(op)](b, op)
+    if values is None:
+        return []
     for old, new in zip(op.results, values, strict=True):
         if new is not None:
             new._type = old.type

@@ -22,7 +22,7 @@ from aicc.ir.module import bound_symbols, functions
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import total
 from aicc.ir.tile.identity import nameless_text
-from aicc.ir.types import shape_of, symbols_of
+from aicc.ir.types import element_type, shape_of, symbols_of
 from aicc.passes.decompose import decomposed
 from aicc.passes.fusion_groups import is_literal, moved_bytes
 from aicc.passes.tiling import reductions, scalars
@@ -198,6 +198,8 @@ def lowered(fused: Fused, longest: int = PERSISTENT) -> tile.Kernel:
     """The kernel of a fused op, not yet named. Raises Unsupported."""
     if fused.role not in LOWERINGS:
         raise Unsupported(f"kernels around a {fused.role} have no lowering")
+    if any(element_type(v).kind == "complex" for v in (*fused.inputs, *fused.outputs)):
+        raise Unsupported("complex numbers")
     decompose_composites(fused)
     alone = [o for o in fused.ops() if type(o) in ALONE]
     if is_empty(fused):

@@ -50,6 +50,13 @@ class DType:
         return self.kind == "float" and self.bits < 32
 
     @property
+    def integer_range(self) -> tuple[int, int]:
+        """The least and the greatest value of an integer type."""
+        if self.kind == "uint":
+            return 0, 2**self.bits - 1
+        return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+
+    @property
     def largest(self) -> float:
         """The largest finite number of a float type."""
         return float(ml_dtypes.finfo(self.np).max)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import OpResult, SSAValue
 
-from aicc.ir.symbols import Dim
-from aicc.ir.types import static_shape
+from aicc.ir.symbols import Dim, bounds
+from aicc.ir.types import element_type, static_shape
 
 MAX_ELEMENTS = 64
 
@@ -44,7 +44,7 @@ class SymbolicValues:
                 continue
             found = op.symbolic_results(self)  # type: ignore[attr-defined]
             for result, elements in zip(op.results, found, strict=True):
-                self._known[result] = elements
+                self._known[result] = None if elements is None else in_range(result, elements)
         return self._known[value]
 
     def all_known(self, value: SSAValue | None) -> tuple[Dim, ...] | None:
@@ -56,6 +56,26 @@ class SymbolicValues:
 
     def forget(self, value: SSAValue) -> None:
         self._known.pop(value, None)
+
+
+def in_range(value: SSAValue, elements: Elements) -> Elements:
+    """The elements without those that the value's dtype may not hold, which wrap at run time.
+
+    Sizes are trusted to fit 32 bits and more.
+    """
+    dtype = element_type(value)
+    if dtype.kind == "bool":
+        return elements
+    low, high = dtype.integer_range
+
+    def kept(d: Dim | None) -> Dim | None:
+        if isinstance(d, int) or d is None:
+            return d if d is not None and low <= d <= high else None
+        least, _ = bounds(d, {})
+        signed_or_natural = dtype.kind == "int" or (least is not None and least >= 0)
+        return d if dtype.bits >= 32 and signed_or_natural else None
+
+    return tuple(map(kept, elements))
 
 
 class _NoValues(SymbolicValues):

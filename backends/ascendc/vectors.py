@@ -75,7 +75,7 @@ class Vectors(Integers):
         where = self.new(op.at, op.at.name_hint or "at", at_kind)
         counts = self.kept_counts(op)
         length = self.count(op.input, op.dim)
-        sign, later = (">" if op.kind == "max" else "<"), (">" if op.last else "<")
+        sign = ">" if op.kind == "max" else "<"
         nan, both = "", ""
         if is_float(op.input):
             nan, both = " || (x != x && best == best)", " || (x != x && best != best)"
@@ -91,7 +91,7 @@ class Vectors(Integers):
             index = self.text(op.index, self.fitted(op.index, place))
             self.line(f"  const {at_kind} index = {index};")
             self.line(f"  const bool same = x == best{both};")
-            self.line(f"  if (x {sign} best{nan} || (same && index {later} found)) {{")
+            self.line(f"  if (x {sign} best{nan} || (same && index < found)) {{")
             self.line("    best = x;")
             self.line("    found = index;")
             self.line("  }")

@@ -65,6 +65,7 @@ class KernelPrinter:
         self.depth = 1
         self.scalars: dict[SSAValue, str] = {}
         self.arrays: dict[SSAValue, Array] = {}
+        self.begun: dict[SSAValue, Array] = {}
         self.buffers: dict[SSAValue, str] = {}
         self.lists: dict[Distances, str] = {}
         self.fresh_sums: dict[tile.Dot, str] = {}
@@ -246,7 +247,8 @@ class KernelPrinter:
             if base is not None and base in self.arrays:
                 self.arrays[value] = self.arrays[base]
             else:
-                self.arrays[value] = self.new_array(value, value.name_hint)
+                begun = self.begun.get(value)
+                self.arrays[value] = begun or self.new_array(value, value.name_hint)
         return self.arrays[value]
 
     def new_array(self, value: SSAValue, hint: str | None) -> Array:
@@ -362,6 +364,9 @@ class KernelPrinter:
                 type = type_name(tile_element(arg.type))
                 self.line(f"{type} {name} = {self.scalar(value)};")
                 self.scalars[arg] = self.scalars[result] = name
+        end = block.last_op
+        assert end is not None
+        self.keep_what_is_beyond(carried, end.operands)
         low, high, step = (self.scalar(v) for v in (op.lb, op.ub, op.step))
         index = self.fresh(counter.name_hint or "start")
         self.scalars[counter] = index
@@ -370,12 +375,24 @@ class KernelPrinter:
         self.depth += 1
         counts, known = dict(self.counts), dict(self.scalars)
         self.block(block)
-        end = block.last_op
-        assert end is not None
         self.carry(carried, end.operands)
         self.counts, self.scalars = counts, known
         self.depth -= 1
         self.line("}")
+
+    def keep_what_is_beyond(self, carried: Sequence[SSAValue], values: Sequence[SSAValue]) -> None:
+        """Begin arrays of the next round with what this one has, where only a part is computed.
+
+        The last block of an axis ends early: elements behind its end stay.
+        """
+        for arg, value in zip(carried, values, strict=True):
+            if value not in self.stages.kept or value in self.stages.inplace:
+                continue
+            dims = range(len(self.stages.shape(value)))
+            if all(self.stages.sink_end(value, d) is None for d in dims):
+                continue
+            made = self.begun[value] = self.new_array(value, value.name_hint)
+            self.line(f"std::copy_n({self.arrays[arg].name}, {made.size}, {made.name});")
 
     def first_sum(self, loop: scf.ForOp, arg: SSAValue, start: SSAValue) -> tile.Dot | None:
         """The dot that a carried tile of zeros is only added to: it can begin without them."""

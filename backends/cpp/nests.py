@@ -222,8 +222,8 @@ class NestPrinter(NestValues):
         name = self.kernel.fresh("best")
         outer = len(self.loops)
         self.before[outer].append(f"extreme<{type}> {name};")
-        flags = f"{str(op.kind == 'max').lower()}, {str(op.last).lower()}"
-        self.last.append(f"{name}.template look<{flags}>(lanes, {x}, {at});")
+        most = str(op.kind == "max").lower()
+        self.last.append(f"{name}.template look<{most}>(lanes, {x}, {at});")
         rest = tuple(None if i == op.dim else p for i, p in enumerate(place))
         for result, text in ((op.value, "value"), (op.at, "at")):
             if result.first_use is not None:

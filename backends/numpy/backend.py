@@ -8,7 +8,13 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
-from aicc.backends.numpy.executor import CustomCalls, Executable, Launcher, compile_module
+from aicc.backends.numpy.executor import (
+    CustomCalls,
+    Executable,
+    Launcher,
+    Wrap,
+    compile_module,
+)
 from aicc.backends.numpy.table import bind, implements
 from aicc.ir import graph
 from aicc.ir.interfaces import TargetDescription
@@ -67,3 +73,7 @@ class NumpyBackend:
     ) -> list[np.ndarray]:
         """Compile and run a function of the module."""
         return compile_module(module, function, self.custom_calls)(*inputs)
+
+    def observed(self, module: ModuleOp, wrap: Wrap) -> Executable:
+        """Compile ``@main``; `wrap` gives what is called in place of each op's function."""
+        return compile_module(module, "main", self.custom_calls, wrap=wrap)

@@ -44,6 +44,9 @@ from aicc.ir.types import dtype_of, element_type, shape_of
 CustomCalls = Callable[[str, str], Callable[..., Sequence[np.ndarray]]]
 """Finds the callee of a custom_call by target and payload."""
 
+Wrap = Callable[[GraphOp, Callable[..., Any]], Callable[..., Any]]
+"""Given an op and the function that computes it, what is called in its place."""
+
 SOURCE_NAME = "<aicc program>"
 
 
@@ -100,8 +103,10 @@ class _Emitter:
         custom_calls: CustomCalls | None,
         owned_outputs: bool,
         launchers: Mapping[str, Launcher],
+        wrap: Wrap | None,
     ):
         self.launchers = launchers
+        self.wrap = wrap
         self.workspace = ""
         self.lines: list[str] = []
         self.labels: dict[int, str] = {}
@@ -292,6 +297,8 @@ class _Emitter:
             else:
                 late.append(f"{p}=({', '.join(map(self.dim, dims))},)")
         fn = bind(op, static)
+        if self.wrap is not None:
+            fn = self.wrap(op, fn)
         kernel = self.bind_global(op.kind + "_", fn)
         args = ["None" if v is None else self.name(v) for v in operand_groups(op)]
         while args and args[-1] == "None":
@@ -475,13 +482,15 @@ def compile_module(
     custom_calls: CustomCalls | None = None,
     owned_outputs: bool = False,
     launchers: Mapping[str, Launcher] | None = None,
+    wrap: Wrap | None = None,
 ) -> Executable:
     """Compile every function of a module; give the one named `function`.
 
     With `owned_outputs`, no output shares memory with an input, a constant or another output.
-    `launchers` run kernels by name, the interpreter those that they lack.
+    `launchers` run kernels by name, the interpreter those that they lack. `wrap` sees every op that
+    is one call (not control flow itself, constants and shapes) and may change what it computes.
     """
-    emitter = _Emitter(custom_calls, owned_outputs, launchers or {})
+    emitter = _Emitter(custom_calls, owned_outputs, launchers or {}, wrap)
     found = functions(module)
     emitter.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
     for func in found.values():

@@ -143,7 +143,9 @@ def _value(value: Any) -> Callable[[Any, Any], Step]:
 
 
 def _full(r: _Runner, op: tile.Full) -> np.ndarray:
-    return np.full(r.shape(op.result.type), op.value, numpy_type(tile_element(op.result.type)))
+    dtype = numpy_type(tile_element(op.result.type))
+    value = np.asarray(op.value).astype(dtype)  # an unsigned one wraps: tiles are signless
+    return np.full(r.shape(op.result.type), value, dtype)
 
 
 def _axis(r: _Runner, op: tile.Axis) -> Step:
@@ -227,6 +229,8 @@ def _store(r: _Runner, op: tile.Store) -> Step:
     def run(env: Env) -> None:
         at, keep = address(env)
         what = np.broadcast_to(env[value], at.shape)
+        if ew.is_sub_byte_int(env[buffer].dtype):  # NumPy has no cast from signed to unsigned ones
+            what = ew.wrap_narrow(what.astype(np.int8), env[buffer].dtype)
         if keep is None:
             env[buffer][at] = what
         else:
@@ -310,18 +314,14 @@ def _reduce(r: _Runner, op: tile.Reduce) -> Step:
 def _arg_reduce(r: _Runner, op: tile.ArgReduce) -> Step:
     dim, source, index = op.dim, op.input, op.index
     limit = np.maximum if op.kind == "max" else np.minimum
-    last = op.last
 
     def run(env: Env) -> None:
         x, at = env[source], env[index]
         value = limit.reduce(x, axis=dim, keepdims=True)
         same = (x == value) | ((x != x) & (value != value))
         env[op.value] = value
-        if last:
-            env[op.at] = np.where(same, at, -1).max(axis=dim, keepdims=True)
-        else:
-            none = np.iinfo(np.int64).max
-            env[op.at] = np.where(same, at, none).min(axis=dim, keepdims=True)
+        none = np.iinfo(np.int64).max
+        env[op.at] = np.where(same, at, none).min(axis=dim, keepdims=True)
 
     return run
 

@@ -172,13 +172,26 @@ def _window(op: Any) -> dict[str, Any]:
     return {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
 
 
+def _windowed(w: GraphWriter, op: Any, kind: str, inputs: list[str], **attrs: Any) -> str:
+    """A node over images, whose channels ONNX has first: turned where the op has them last."""
+    if op.layout == "nchw":
+        return w.result(op, kind, *inputs, **attrs)
+    rank = rank_of(op.input)
+    spatial = range(1, rank - 1)
+    inputs[0] = w.node("Transpose", inputs[0], perm=[0, rank - 1, *spatial])
+    if len(inputs) > 1:
+        inputs[1] = w.node("Transpose", inputs[1], perm=[rank - 1, rank - 2, *range(rank - 2)])
+    made = w.node(kind, *inputs, **attrs)
+    return w.result(op, "Transpose", made, perm=[0, *(i + 1 for i in spatial), 1])
+
+
 def _conv(w: GraphWriter, op: graph.Conv) -> object:
     dtype = element_type(op.input)
     attrs = {**_window(op), "group": op.groups}
     if not dtype.is_integer:
-        return w.result(op, "Conv", *w.values(op), **attrs)
+        return _windowed(w, op, "Conv", w.values(op), **attrs)
     if dtype.bits == 8 and element_type(op.weight).bits == 8 and op.bias is None:
-        return w.result(op, "ConvInteger", *w.values(op), **attrs)
+        return _windowed(w, op, "ConvInteger", w.values(op), **attrs)
     raise Unsupported(f"a convolution of {dtype}")
 
 
@@ -200,7 +213,7 @@ def _pool(kind: str) -> Exporter:
             attrs["count_include_pad"] = int(op.count_include_pad)
         elif op.indices.first_use is not None:
             raise Unsupported("places of maxima inside their plane")
-        return w.result(op, kind, w.value(op.input), **attrs)
+        return _windowed(w, op, kind, [w.value(op.input)], **attrs)
 
     return write
 
@@ -334,6 +347,8 @@ def _quantize(w: GraphWriter, op: graph.Quantize) -> object:
 def _dequantize(w: GraphWriter, op: graph.Dequantize) -> object:
     if is_division_of_rows(op):
         wide = w.cast(w.value(op.input), f32)
+        if op.zero_point is not None:
+            wide = w.node("Sub", wide, w.cast(w.value(op.zero_point), f32))
         return w.result(op, "Mul", wide, w.value(op.scale))
     zero = "" if op.zero_point is None else w.value(op.zero_point)
     scale = w.value(op.scale)

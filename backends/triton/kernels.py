@@ -413,8 +413,6 @@ def _arg_reduce(p: KernelPrinter, op: tile.ArgReduce) -> None:
     far = "0x7FFFFFFFFFFFFFFF" if p.wide else "0x7FFFFFFF"
     p.texts[op.value] = Text(best, ATOM, tile_shape(op.value.type))
     text = f"tl.min(tl.where({same}, {index}, {far}), {op.dim}{keep})"
-    if op.last:
-        text = f"tl.max(tl.where({same}, {index}, -1), {op.dim}{keep})"
     p.define(op.at, Text(text, ATOM, shape))
 
 

@@ -143,11 +143,14 @@ def round_even(x):
     "tanh": (
         '''
 def tanh(x):
-    """1 - 2 / (e^2x + 1); near 0, where that cancels, an odd polynomial."""
+    """1 - 2 / (e^2x + 1); near 0, where that cancels, an odd polynomial (f64: Kahan's expm1)."""
     t = tl.exp(-2 * tl.abs(x))
     large = (1 - t) / (1 + t)
     s = x * x
     p = x * (1 + s * (-0.3333333333 + s * (0.1333333333 + s * (-0.0539682540 + s * 0.0218694885))))
+    if x.dtype == tl.float64:
+        u = (t - 1) * 2 * x / tl.log(tl.where(t == 1, 2.0, t))
+        p = tl.where(t == 1, x, u / (2 - tl.abs(u)))
     return tl.where(tl.abs(x) < 0.25, p, tl.where(x < 0, -large, large))
 ''',
         (),
@@ -184,15 +187,19 @@ def tan(x):
     "atan": (
         '''
 def atan(x):
-    """Reduced to |t| <= tan(pi/8), then a polynomial (Cephes' atanf)."""
+    """Reduced to |t| <= tan(pi/8), then a polynomial (Cephes' atanf; f64: one Newton step)."""
     a = tl.abs(x)
     big = a > 2.414213562373095
     mid = a > 0.4142135623730950
     t = tl.where(big, -1 / tl.where(a == 0, 1.0, a), tl.where(mid, (a - 1) / (a + 1), a))
-    base = tl.where(big, 1.5707963267948966, tl.where(mid, 0.7853981633974483, 0.0))
+    quarter = tl.full(a.shape, 0.7853981633974483, a.dtype)
+    base = tl.where(big, 2 * quarter, tl.where(mid, quarter, 0.0))
     s = t * t
     p = ((8.05374449538e-2 * s - 1.38776856032e-1) * s + 1.99777106478e-1) * s - 3.33329491539e-1
-    r = base + (p * s * t + t)
+    q = p * s * t + t
+    if x.dtype == tl.float64:
+        q = q + (t * tl.cos(q) - tl.sin(q)) / (tl.cos(q) + t * tl.sin(q))
+    r = base + q
     return tl.where(x != x, x, tl.where(x < 0, -r, r))
 ''',
         (),

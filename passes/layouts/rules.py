@@ -183,7 +183,7 @@ RULES: dict[type[GraphOp], Rule] = {
     graph.Softmax: Rule(_along),
     graph.LogSoftmax: Rule(_along),
     graph.Concat: Rule(_concat),
-    graph.Slice: Rule(_slice, lambda op, p: op.starts is not None and op.steps is not None),
+    graph.Slice: Rule(_slice, lambda op, p: None not in (op.starts, op.limits, op.steps)),
     graph.Pad: Rule(_pad, lambda op, p: op.low is not None and op.high is not None),
     graph.Resize: Rule(_resize, lambda op, p: op.sizes is not None and op.roi is None),
 }

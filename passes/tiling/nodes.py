@@ -321,7 +321,7 @@ def _reshape(t: Tracer, op: graph.Reshape, coords: Coords, when: tuple[Dim, ...]
 
 
 def _pad(t: Tracer, op: graph.Pad, coords: Coords, when: tuple[Dim, ...]) -> Node:
-    if op.low is None or op.mode != "constant":
+    if op.low is None or op.high is None or op.mode != "constant":
         raise Unsupported(f"a pad of mode {op.mode}, or by amounts that depend on data")
     source, inside = [], []
     for c, low, high, size in zip(coords, op.low, op.high, shape_of(op.input), strict=True):

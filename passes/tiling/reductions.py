@@ -75,11 +75,12 @@ class Reduction:
     def __init__(self, op: GraphOp, dim: int, scalars: Scalars):
         if type(op) not in RULES:
             raise Unsupported(f"{op.kind} has no reduction of tiles")
-        self.last = getattr(op, "select_last_index", False)
         self.op, self.dim, self.scalars = op, dim, scalars
         self.rule = RULES[type(op)]
         self.dtype = element_type(op.operands[0])
         self.is_arg = isinstance(op, (graph.ArgMax, graph.ArgMin))
+        if getattr(op, "select_last_index", False):
+            raise Unsupported(f"the last of equal elements: decompose takes {op.kind} apart")
         if self.dtype.kind == "complex" or self.dtype.bits < 8:
             raise Unsupported(f"{op.kind} of {self.dtype}")
 
@@ -130,12 +131,9 @@ class Reduction:
         s, most = self.scalars, self.rule is _MAX
         if not self.dtype.is_float:
             sign = "u" if self.dtype.kind == "bool" else "s"
-            predicate = sign + ("g" if most else "l") + ("e" if self.last else "t")
-            return s.compare(predicate, value, best)
-        beats = s.compare("o" + ("g" if most else "l") + ("e" if self.last else "t"), value, best)
+            return s.compare(sign + ("gt" if most else "lt"), value, best)
+        beats = s.compare("ogt" if most else "olt", value, best)
         is_nan = s.compare("uno", value, value)
-        if self.last:
-            return s.op("arith.ori", beats, is_nan)
         had_nan = s.compare("uno", best, best)
         first_nan = s.op("arith.andi", is_nan, s.op("arith.xori", had_nan, s.full(1, had_nan)))
         return s.op("arith.ori", beats, first_nan)
@@ -148,9 +146,7 @@ class Reduction:
     def arg_reduce(self, value: SSAValue, index: SSAValue) -> SSAValue:
         if self.dtype.kind == "bool":
             value = self.scalars.cast(value, i32, unsigned=True)
-        made: Any = tile.ArgReduce.make(
-            value, index, kind=self.rule.kind, dim=self.dim, last=self.last
-        )
+        made: Any = tile.ArgReduce.make(value, index, kind=self.rule.kind, dim=self.dim)
         self.scalars.insert(made)
         return self.scalars.cast(made.at, i64)
 
@@ -162,7 +158,8 @@ class Reduction:
         if count is not None:
             goal = tile_element(total.type)
             divisor = s.cast(count, goal)
-            name = "arith.divf" if self.dtype.is_float else "arith.divsi"
+            whole = "arith.divui" if self.dtype.kind == "uint" else "arith.divsi"
+            name = "arith.divf" if self.dtype.is_float else whole
             total = s.op(name, total, divisor)
         return s.cast(total, computed(self.dtype))
 

@@ -214,7 +214,10 @@ class ConvTranspose(_ConvOp):
                 spatial.append(None)
                 continue
             span = (k - 1) * self.dilations[i] + 1 + self.output_padding[i]
-            spatial.append((size - 1) * self.strides[i] + span - self.pads[i] - self.pads[n + i])
+            out = (size - 1) * self.strides[i] + span - self.pads[i] - self.pads[n + i]
+            fits = not isinstance(out, int) or out >= 0
+            require(self, fits, f"dim {2 + i} of the result would be {out}")
+            spatial.append(out)
         channels = None if w[1] is None else w[1] * self.groups
         return [tensor((x[0], channels, *spatial), dtype)]
 

@@ -1,7 +1,8 @@
 """Composite ops in terms of primitives, one function each.
 
 A decomposition gets a builder that inserts before the op; it returns a value for each result (None
-for one without uses). 16-bit floats are computed in f32, as the composites define it.
+for one without uses), or None for an op that is as simple as can be. 16-bit floats are computed in
+f32, as the composites define it.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import f32, i1, i64
+from aicc.ir.dtypes import f32, i1, i64, ui64
 from aicc.ir.graph import binary, creation, misc, norm, reduce, unary
 from aicc.ir.graph.contract import MatMul
 from aicc.ir.graph.folders import constant_of
+from aicc.ir.graph.shape import Slice
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import exact_div, floordiv
 from aicc.ir.types import element_type, numel, rank_of, shape_of
 
-Decomposition = Callable[[GraphBuilder, Any], Sequence[SSAValue | None]]
+Decomposition = Callable[[GraphBuilder, Any], Sequence[SSAValue | None] | None]
 
 
 def _wide(b: GraphBuilder, x: SSAValue) -> SSAValue:
@@ -37,18 +39,19 @@ def _relu(b: GraphBuilder, op: unary.Relu):
     return [_bin(b, binary.Max, op.input, 0)]
 
 
-def _sigmoid_of(b: GraphBuilder, x: SSAValue) -> SSAValue:
-    half = b.emit(unary.Tanh, _bin(b, binary.Mul, x, 0.5))
-    return _bin(b, binary.Add, _bin(b, binary.Mul, half, 0.5), 0.5)
+def _one_plus_exp(b: GraphBuilder, x: SSAValue) -> SSAValue:
+    """1 + e^−x, whose reciprocal is the sigmoid: exact in both tails, where tanh(x/2) is not."""
+    return _bin(b, binary.Add, b.emit(unary.Exp, b.emit(unary.Neg, x)), 1)
 
 
 def _sigmoid(b: GraphBuilder, op: unary.Sigmoid):
-    return [b.cast(_sigmoid_of(b, _wide(b, op.input)), element_type(op.input))]
+    x = b.emit(unary.Reciprocal, _one_plus_exp(b, _wide(b, op.input)))
+    return [b.cast(x, element_type(op.input))]
 
 
 def _silu(b: GraphBuilder, op: unary.Silu):
     x = _wide(b, op.input)
-    return [b.cast(_bin(b, binary.Mul, x, _sigmoid_of(b, x)), element_type(op.input))]
+    return [b.cast(_bin(b, binary.Div, x, _one_plus_exp(b, x)), element_type(op.input))]
 
 
 def _gelu(b: GraphBuilder, op: unary.Gelu):
@@ -124,7 +127,9 @@ def _batch_norm(b: GraphBuilder, op: norm.BatchNorm):
 
 
 def _reduce_mean(b: GraphBuilder, op: reduce.ReduceMean):
-    x = _wide(b, op.input)
+    x, dtype = _wide(b, op.input), element_type(op.input)
+    if dtype.is_integer:
+        x = b.cast(x, ui64 if dtype.kind == "uint" else i64)
     total = b.emit(reduce.ReduceSum, x, axes=op.axes, keepdims=op.keepdims)
     count = numel([shape_of(x)[a] for a in op.axes])
     if isinstance(count, int):
@@ -134,6 +139,17 @@ def _reduce_mean(b: GraphBuilder, op: reduce.ReduceMean):
         sizes = b.emit(_gather(), b.emit(creation.ShapeOf, x), index)
         divisor = b.cast(b.emit(reduce.ReduceProd, sizes, axes=[0]), element_type(total))
     return [b.cast(_bin(b, binary.Div, total, divisor), element_type(op.input))]
+
+
+def _arg_reduce(b: GraphBuilder, op: reduce.ArgMax | reduce.ArgMin):
+    """The last of equal elements is the first from the end."""
+    if not op.select_last_index:
+        return None
+    axis = op.axis
+    turned = b.emit(Slice, op.input, axes=[axis], starts=[-1], limits=[-(2**63)], steps=[-1])
+    first = b.emit(type(op), turned, axis=axis, keepdims=op.keepdims)
+    last = b.emit(binary.Sub, b.size(op.input, axis), b.constant(1, i64))
+    return [b.emit(binary.Sub, last, first)]
 
 
 def _gather() -> type[GraphOp]:
@@ -289,6 +305,8 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     norm.Attention: _attention,
     norm.GroupNorm: _group_norm,
     reduce.ReduceMean: _reduce_mean,
+    reduce.ArgMax: _arg_reduce,
+    reduce.ArgMin: _arg_reduce,
     misc.Quantize: _quantize,
     misc.Dequantize: _dequantize,
 }

@@ -130,7 +130,10 @@ class ReduceMin(ReduceOp):
 
 @graph_op
 class ReduceMean(ReduceOp):
-    """The mean over axes (integers round toward zero). ONNX ReduceMean, aten.mean."""
+    """The mean over axes. ONNX ReduceMean, aten.mean.
+
+    Integers are summed in 64 bits, and the mean rounds toward zero.
+    """
 
     name = "graph.reduce_mean"
 

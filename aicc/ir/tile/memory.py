@@ -14,7 +14,7 @@ from aicc.ir.graph.common import SEGMENTS, require
 from aicc.ir.op import ANY, GraphOp, graph_op
 from aicc.ir.params import DIMS, NUMBER, param
 from aicc.ir.symbols import Dim
-from aicc.ir.tile.ops import Axis, Broadcast, Cmp, InBounds, Kernel, ProgramId, Size
+from aicc.ir.tile.ops import Axis, Broadcast, InBounds, Kernel, ProgramId, Size
 from aicc.ir.tile.types import (
     INDEX,
     BufferType,
@@ -78,7 +78,7 @@ class Access(GraphOp):
         a mask hides by more than bounds.
         """
         assert isinstance(self.buffer.type, BufferType)
-        if 0 in kernel.grid or any(isinstance(v.owner, Cmp) for v in self.conditions()):
+        if 0 in kernel.grid or not self.only_ends():
             return
         last = bind(self.offset[0], kernel.schedule)
         for s, stride in zip(self.subscripts, self.strides, strict=True):

@@ -331,8 +331,7 @@ class Reduce(GraphOp):
 class ArgReduce(GraphOp):
     """The greatest or least element along one dim and the index given beside it.
 
-    NaN wins; among equals the least index does, with `last` the greatest. Both results have 1
-    along the dim.
+    NaN wins; among equals the least index does. Both results have 1 along the dim.
     """
 
     name = "tile.arg_reduce"
@@ -343,7 +342,6 @@ class ArgReduce(GraphOp):
     at = result_def(ANY)
     kind: str = param(str, choices=("max", "min"))
     dim: int = param(int)
-    last: bool = param(bool, default=False)
 
     def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
         shape = list(tile_shape(self.input.type))

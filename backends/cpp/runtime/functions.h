@@ -375,16 +375,16 @@ struct extreme {
   int64_t at = 0;
   bool none = true;
 
-  template <bool most, bool last, class L>
+  template <bool most, class L>
   AICC_INLINE void look(L lanes, lanes_of<T> x, vec<int64_t> places) {
-    for (int i = 0; i < lanes.count; ++i) one<most, last>(T(x.lane(i)), places.lane(i));
+    for (int i = 0; i < lanes.count; ++i) one<most>(T(x.lane(i)), places.lane(i));
   }
-  template <bool most, bool last>
+  template <bool most>
   AICC_INLINE void one(T x, int64_t i) {
     bool better = most ? x > value : x < value, same = x == value;
     if (x != x) better = value == value, same = !better;
     if (value != value && x == x) better = same = false;
-    if (none || better || (same && (last ? i > at : i < at))) {
+    if (none || better || (same && i < at)) {
       value = x;
       at = i;
       none = false;
