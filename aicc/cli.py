@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aicc import __version__
+from aicc import __version__, cli_checks
 from aicc.errors import AiccError, InputError
 
 if TYPE_CHECKING:
@@ -424,6 +424,9 @@ def ops() -> None:
     from aicc.optable import op_table
 
     typer.echo(op_table())
+
+
+app.command()(cli_checks.fuzz)
 
 
 def main(args: Sequence[str] | None = None) -> None:

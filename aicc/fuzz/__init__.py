@@ -1,0 +1,1 @@
+"""Random modules through pipelines and targets: differential fuzzing (see `campaign`)."""

@@ -1,0 +1,163 @@
+"""How each op of the graph dialect is drawn: one row an op.
+
+A drawer picks operands and parameters that the op allows, where its docstring leaves nothing open:
+no cast of 1e30 to i8, no scatter of two values to one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aicc.fuzz import drawers_nn as nn
+from aicc.fuzz import drawers_shape as shape
+from aicc.fuzz.drawers_elementwise import (
+    binary,
+    bitcast,
+    cast,
+    compare,
+    divide,
+    power,
+    select,
+    shift,
+    unary,
+)
+from aicc.fuzz.drawers_reduce import arg_reduce, reduce, scan, sort, top_k, unique
+from aicc.fuzz.maker import Maker
+from aicc.ir import graph
+from aicc.ir.op import GraphOp
+
+Drawer = Callable[[Maker, type[GraphOp]], object]
+"""Adds an op of a class, with what it needs. Raises Misfit where the draw doesn't work out."""
+
+DRAWERS: dict[type[GraphOp], Drawer] = {
+    graph.Abs: unary,
+    graph.Neg: unary,
+    graph.Sign: unary,
+    graph.Ceil: unary,
+    graph.Floor: unary,
+    graph.Round: unary,
+    graph.Trunc: unary,
+    graph.Exp: unary,
+    graph.Expm1: unary,
+    graph.Log: unary,
+    graph.Log1p: unary,
+    graph.Sqrt: unary,
+    graph.Rsqrt: unary,
+    graph.Reciprocal: unary,
+    graph.Sin: unary,
+    graph.Cos: unary,
+    graph.Tan: unary,
+    graph.Asin: unary,
+    graph.Acos: unary,
+    graph.Atan: unary,
+    graph.Sinh: unary,
+    graph.Cosh: unary,
+    graph.Tanh: unary,
+    graph.Asinh: unary,
+    graph.Acosh: unary,
+    graph.Atanh: unary,
+    graph.Erf: unary,
+    graph.Sigmoid: unary,
+    graph.Relu: unary,
+    graph.Silu: unary,
+    graph.Gelu: unary,
+    graph.Not: unary,
+    graph.IsNaN: unary,
+    graph.IsInf: unary,
+    graph.Cast: cast,
+    graph.Bitcast: bitcast,
+    graph.Add: binary,
+    graph.Sub: binary,
+    graph.Mul: binary,
+    graph.Div: divide,
+    graph.Rem: divide,
+    graph.Mod: divide,
+    graph.Min: binary,
+    graph.Max: binary,
+    graph.Atan2: binary,
+    graph.And: binary,
+    graph.Or: binary,
+    graph.Xor: binary,
+    graph.Shl: shift,
+    graph.Shr: shift,
+    graph.Pow: power,
+    graph.Eq: compare,
+    graph.Ne: compare,
+    graph.Lt: compare,
+    graph.Le: compare,
+    graph.Gt: compare,
+    graph.Ge: compare,
+    graph.Select: select,
+    graph.Constant: shape.constant,
+    graph.Iota: shape.iota,
+    graph.ShapeOf: shape.shape_of_value,
+    graph.ShapeExpr: shape.shape_expr,
+    graph.Reshape: shape.reshape,
+    graph.Expand: shape.expand,
+    graph.Transpose: shape.transpose,
+    graph.Concat: shape.concat,
+    graph.Slice: shape.slice_,
+    graph.Pad: shape.pad,
+    graph.Gather: shape.gather,
+    graph.GatherElements: shape.gather_elements,
+    graph.GatherND: shape.gather_nd,
+    graph.ScatterElements: shape.scatter_elements,
+    graph.ScatterND: shape.scatter_nd,
+    graph.NonZero: shape.non_zero,
+    graph.Unique: unique,
+    graph.TopK: top_k,
+    graph.Sort: sort,
+    graph.ReduceSum: reduce,
+    graph.ReduceProd: reduce,
+    graph.ReduceMax: reduce,
+    graph.ReduceMin: reduce,
+    graph.ReduceMean: reduce,
+    graph.ArgMax: arg_reduce,
+    graph.ArgMin: arg_reduce,
+    graph.CumSum: scan,
+    graph.CumProd: scan,
+    graph.CumMax: arg_reduce,
+    graph.CumMin: arg_reduce,
+    graph.MatMul: nn.matmul,
+    graph.Conv: nn.conv,
+    graph.ConvTranspose: nn.conv_transpose,
+    graph.ConvWeightGrad: nn.conv_weight_grad,
+    graph.DeformConv: nn.deform_conv,
+    graph.Det: nn.det,
+    graph.MaxPool: nn.pool,
+    graph.AvgPool: nn.pool,
+    graph.AvgPoolGrad: nn.avg_pool_grad,
+    graph.MaxPoolGrad: nn.max_pool_grad,
+    graph.Softmax: nn.softmax,
+    graph.LogSoftmax: nn.softmax,
+    graph.LayerNorm: nn.layer_norm,
+    graph.RMSNorm: nn.layer_norm,
+    graph.BatchNorm: nn.batch_norm,
+    graph.GroupNorm: nn.group_norm,
+    graph.Attention: nn.attention,
+    graph.Resize: nn.resize,
+    graph.GridSample: nn.grid_sample,
+    graph.RoiAlign: nn.roi_align,
+    graph.NonMaxSuppression: nn.non_max_suppression,
+    graph.DFT: nn.dft,
+    graph.Quantize: nn.quantize,
+    graph.Dequantize: nn.dequantize,
+    graph.If: shape.conditional,
+    graph.Loop: shape.loop,
+}
+
+NOT_DRAWN: dict[type[GraphOp], str] = {
+    graph.Yield: "ends a region of the ops that are drawn",
+    graph.Fused: "made by the pass fuse",
+    graph.CustomCall: "code from outside",
+    graph.RngUniform: "no two runs agree",
+    graph.RngNormal: "no two runs agree",
+}
+
+OFTEN: tuple[type[GraphOp], ...] = (
+    *(graph.Add, graph.Mul, graph.Sub, graph.Div, graph.Relu, graph.Select, graph.Cast) * 3,
+    *(graph.MatMul, graph.Reshape, graph.Transpose, graph.Slice, graph.Concat) * 3,
+    *(graph.Conv, graph.ReduceSum, graph.ReduceMean, graph.ReduceMax, graph.Softmax) * 2,
+    *(graph.Expand, graph.Pad, graph.Gather, graph.LayerNorm, graph.Quantize, graph.Dequantize),
+)
+"""Ops that models are made of: drawn half of the time."""
