@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aicc.fuzz.campaign import trouble
+from aicc.failing import Setting, trouble
 from aicc.pipeline import full_pipeline
 from aicc.reproducer import load_reproducer
 from aicc.targets import backend
@@ -26,5 +26,5 @@ def test_regression(path):
         pipeline = found.about["pipeline"]
     reference = backend("numpy")
     wanted = reference.run(found.module, found.inputs)
-    said = trouble(found.module, found.inputs, pipeline, target, reference, wanted)
-    assert said is None
+    setting = Setting(pipeline, target, reference)
+    assert trouble(found.module, found.inputs, setting, wanted) is None

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from aicc.ir import graph
 from aicc.ir.dtypes import bf16, f64
 from aicc.ir.op import GraphOp
-from aicc.ir.types import element_type
+from aicc.ir.types import element_type, shape_of
 
 Rule = tuple[tuple[type[GraphOp], ...], Callable[[Any], bool], str]
 
@@ -35,6 +35,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             (graph.BatchNorm, graph.LayerNorm, graph.RMSNorm, graph.GroupNorm),
             lambda op: element_type(op.operands[0]) == f64,
             "epsilon is a float32 in ONNX",
+        ),
+        (
+            (graph.MatMul,),
+            lambda op: shape_of(op.lhs)[-1] == 0,
+            "ONNX Runtime writes nothing for integer products over no terms",
         ),
         (
             (graph.Expm1, graph.Log1p),

@@ -15,7 +15,7 @@ from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselve
 )
 from aicc.frontends.torch.context import TorchImportError
 from aicc.frontends.torch.decompositions import decomposition_table
-from aicc.frontends.torch.exported import import_torch, load_exported
+from aicc.frontends.torch.exported import exported_program, import_torch, load_exported
 from aicc.frontends.torch.importer import FxImporter, ImportedGraph
 from aicc.frontends.torch.table import IMPORTERS
 
@@ -25,6 +25,7 @@ __all__ = [
     "ImportedGraph",
     "TorchImportError",
     "decomposition_table",
+    "exported_program",
     "import_torch",
     "load_exported",
 ]

@@ -60,6 +60,15 @@ def import_torch(
 
     Raises TorchImportError for programs that can't be exported or imported.
     """
+    return _import_program(exported_program(model, inputs, ranges), ranges or {})
+
+
+def exported_program(
+    model: Any,
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    ranges: Ranges | None = None,
+) -> torch.export.ExportedProgram:
+    """What `import_torch` imports: the program in the operators that have importers."""
     if isinstance(model, torch.nn.Module):
         model = _export(model, inputs, ranges or {})
     if not isinstance(model, torch.export.ExportedProgram):
@@ -71,8 +80,7 @@ def import_torch(
             default.pop(op, None)
     for op, fn in table.items():
         default[op] = fn
-    program = model.run_decompositions(default)
-    return _import_program(program, ranges or {})
+    return model.run_decompositions(default)
 
 
 def _export(model: torch.nn.Module, inputs: Any, ranges: Ranges) -> torch.export.ExportedProgram:

@@ -12,8 +12,9 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from aicc.cli import main
+from aicc.compare import EXACT, SUMS, differences
+from aicc.failing import trouble
 from aicc.fuzz import campaign
-from aicc.fuzz.compare import EXACT, SUMS, differences
 from aicc.fuzz.drawers import DRAWERS, NOT_DRAWN
 from aicc.fuzz.graphs import draw_case
 from aicc.ir import graph
@@ -81,7 +82,7 @@ def test_a_miscompile_is_found_and_made_small(monkeypatch, tmp_path):
     tally = campaign.fuzz(range(400), most=2)
     assert len(tally.findings) == 2
     for found in tally.findings:
-        assert found.pipeline == "break-tanh"
+        assert found.setting.pipeline == "break-tanh"
         ops = [op for op in found.module.walk() if isinstance(op, GraphOp)]
         working = [op for op in ops if not isinstance(op, (graph.Constant, graph.Yield))]
         assert any(isinstance(op, graph.Tanh) for op in working) and len(working) <= 6
@@ -89,7 +90,7 @@ def test_a_miscompile_is_found_and_made_small(monkeypatch, tmp_path):
         assert path is not None
         again = load_reproducer(path)
         assert again.about["pipeline"] == "break-tanh"
-        assert campaign.trouble(again.module, again.inputs, "break-tanh", REFERENCE, REFERENCE)
+        assert trouble(again.module, again.inputs, found.setting)
 
 
 def outcome(text: str, changed: np.ndarray, *inputs: np.ndarray) -> list[str]:

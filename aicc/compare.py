@@ -268,6 +268,11 @@ def differences(
         ]
         if not said:
             return []
+        if any(
+            _outside(i, wanted[i], found[i], [r[i] for r in runs], state.large, 50)
+            for i in suspects
+        ):
+            break  # far outside: more runs would tell nothing new
     return said
 
 
@@ -297,6 +302,7 @@ def _outside(
     found: np.ndarray,
     runs: Sequence[np.ndarray],
     large: bool,
+    slack: float = 1,
 ) -> str | None:
     """How a result lies outside of what rounding gives; None if it doesn't."""
     if any(r.shape != wanted.shape for r in runs):
@@ -306,7 +312,7 @@ def _outside(
     stack = np.stack([wanted, *runs])
     if stack.dtype.kind == "c":
         parts = [
-            _outside(index, p(wanted), p(found), [p(r) for r in runs], large)
+            _outside(index, p(wanted), p(found), [p(r) for r in runs], large, slack)
             for p in (np.real, np.imag)
         ]
         return parts[0] or parts[1]
@@ -320,7 +326,7 @@ def _outside(
         finite = np.isfinite(wide)
         low = np.where(finite, wide, np.inf).min(0)
         high = np.where(finite, wide, -np.inf).max(0)
-        room = 2 * (high - low) + 8 * eps * np.maximum(np.abs(low), np.abs(high))
+        room = slack * (2 * (high - low) + 8 * eps * np.maximum(np.abs(low), np.abs(high)))
         tiny = 4 * float(ml_dtypes.finfo(wanted.dtype).smallest_normal)
         fine = (have >= low - room - tiny) & (have <= high + room + tiny)
         fine |= np.isnan(have) & np.isnan(wide).any(0)
