@@ -426,7 +426,8 @@ def ops() -> None:
     typer.echo(op_table())
 
 
-app.command()(cli_checks.fuzz)
+for checks in (cli_checks.bisect, cli_checks.debug, cli_checks.fuzz):
+    app.command()(checks)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aicc.errors import InputError
+
 if TYPE_CHECKING:
     from aicc.fuzz.campaign import Tally
+
+Model = Annotated[
+    str, typer.Argument(help="A .onnx, .pt2 or .mlir file, or package.module:factory.")
+]
+Inputs = Annotated[
+    list[str], typer.Option("--input", help="An input: name=file.npy. Others are random.")
+]
+DimOption = Annotated[
+    list[str], typer.Option("--dim", help="The size of a named dim: batch=4 or batch=1..64.")
+]
 
 
 def fuzz(
@@ -49,3 +62,84 @@ def fuzz(
     if tally.findings:
         raise typer.Exit(1)
     typer.echo("no differences")
+
+
+def bisect(
+    model: Model,
+    against: Annotated[
+        str, typer.Option(help="numpy (the imported graph) or eager (torch, ONNX Runtime).")
+    ] = "numpy",
+    target: Annotated[str | None, typer.Option(help="As for aicc compile.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Passes to run: a,b{option=1},c.")] = None,
+    input: Inputs = [],  # noqa: B006
+    dim: DimOption = [],  # noqa: B006
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the reproducer is written.")
+    ] = Path("bisected"),
+) -> None:
+    """Find the pass, then the op, that first changes MODEL's result beyond rounding.
+
+    Writes the least that still fails: a module with its inputs, and a test that runs it.
+    """
+    from aicc.bisect import bisect as search
+    from aicc.dims import parse_dim_options
+
+    found = search(
+        model,
+        given_inputs(model, input, dim) if input else None,
+        against=against,
+        target=target,
+        pipeline=pipeline,
+        dims=parse_dim_options(dim),
+    )
+    if found is None:
+        typer.echo("no pass changes the result, and the target gives what the IR does")
+        return
+    typer.echo(str(found))
+    for path in found.save(output):
+        typer.echo(f"  {path}")
+    raise typer.Exit(1)
+
+
+def given_inputs(model: str, given: list[str], dim: list[str]) -> list[Any]:
+    """Arrays for all inputs of a model: those that files are given for, else random ones."""
+    from aicc.cli import _read_input
+    from aicc.dims import parse_dim_options
+    from aicc.ir.module import input_names, main_of
+    from aicc.sources import import_any
+    from aicc.verify import sample_inputs
+
+    module = import_any(model, None, parse_dim_options(dim)).module
+    return filled(input_names(main_of(module)), sample_inputs(module), map(_read_input, given))
+
+
+def filled(names: list[str], samples: list[Any], given: Iterable[tuple[str, Any]]) -> list[Any]:
+    """Samples with those replaced that arrays are given for, by name. Raises InputError."""
+    arrays = dict(given)
+    if unknown := sorted(arrays.keys() - set(names)):
+        raise InputError(f"no input '{unknown[0]}' (there are: {', '.join(names)})")
+    return [arrays.get(n, s) for n, s in zip(names, samples, strict=True)]
+
+
+def debug(
+    artifact: Annotated[Path, typer.Argument(help="A folder that aicc compile wrote.")],
+    model: Annotated[
+        str, typer.Option(help="The model that it was compiled from: .onnx, .pt2, module:factory.")
+    ],
+    input: Inputs = [],  # noqa: B006
+    all_layers: Annotated[
+        bool, typer.Option("--all", help="Print the layers that agree too.")
+    ] = False,
+    dim: DimOption = [],  # noqa: B006
+) -> None:
+    """Run ARTIFACT and its source model layer by layer; print where they first part."""
+    from aicc.cli import _read_input
+    from aicc.debug import compare_artifact
+
+    report = compare_artifact(artifact, model, dict(map(_read_input, input)), dim)
+    for layer in report.layers:
+        if all_layers or layer.diverges:
+            typer.echo(("! " if layer.diverges else "  ") + str(layer))
+    typer.echo(report.summary())
+    if report.wrong:
+        raise typer.Exit(1)

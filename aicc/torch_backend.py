@@ -3,7 +3,9 @@
 Options (``torch.compile(…, options={…})``): `target`, by default "triton" for tensors on a GPU,
 else "cpp" (without a C++ compiler "numpy"); `dump_ir`, a folder that gets the IR of every graph
 after every pass; `fallback`, "eager" (default: an operator that aicc lacks is called in torch, with
-one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a record of `aicc tune`.
+one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a record of `aicc tune`;
+`verify`, True or a folder: the first call of each graph is compared with eager, and a difference
+beyond rounding is an error that names the pass and the op (see `aicc.bisect`).
 
 `quantize`, a recipe of `aicc quantize`, is for inference: parameters become constants, as they are
 when the graph is compiled. `samples` are what it calibrates on, a list of tuples of the tensors
@@ -52,6 +54,7 @@ class Options:
     fallback: str = "eager"
     pipeline: str | None = None
     verify_each: bool = False
+    verify: bool | str = False
     tuning: str | None = None
     quantize: str | None = None
     samples: Sequence[Any] | None = None
@@ -141,7 +144,12 @@ def _compile(
         custom_calls=torch_call,
         tuning=options.tuning,
     )
-    return runner(imported, compiled, frozen)
+    run = runner(imported, compiled, frozen)
+    if options.verify:
+        from aicc.torch_verify import verified
+
+        return verified(gm, imported, compiled, run, options.verify)
+    return run
 
 
 def on_gpu(gm: GraphModule) -> bool:
