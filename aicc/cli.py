@@ -426,8 +426,8 @@ def ops() -> None:
     typer.echo(op_table())
 
 
-for checks in (cli_checks.bisect, cli_checks.debug, cli_checks.fuzz):
-    app.command()(checks)
+for check in (cli_checks.bench, cli_checks.bisect, cli_checks.debug, cli_checks.fuzz):
+    app.command()(check)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look for what is wrong: they exit with 1 where they find something."""
+"""Commands that measure, and that look for what is wrong: those exit with 1 if they find it."""
 
 from __future__ import annotations
 
@@ -143,3 +143,39 @@ def debug(
     typer.echo(report.summary())
     if report.wrong:
         raise typer.Exit(1)
+
+
+def bench(
+    model: Model,
+    target: Annotated[str | None, typer.Option(help="As for aicc compile.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long it measures, about.")] = 10.0,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option("--peer", help="eager, torch.compile, onnxruntime; by default all that fit."),
+    ] = None,
+    input: Inputs = [],  # noqa: B006
+    dim: DimOption = [],  # noqa: B006
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the numbers as JSON.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write one call for chrome://tracing or Perfetto.")
+    ] = None,
+) -> None:
+    """Time MODEL beside its own framework, in turns, and its kernels beside a roofline."""
+    from aicc.bench import bench as measure
+    from aicc.dims import parse_dim_options
+
+    found = measure(
+        model,
+        given_inputs(model, input, dim) if input else None,
+        target=target,
+        dims=parse_dim_options(dim),
+        seconds=seconds,
+        peers=peer,
+    )
+    typer.echo(str(found))
+    for path, text in ((output, found.to_json()), (trace, found.trace())):
+        if path is not None:
+            path.write_text(text)
+            typer.echo(f"written: {path}", err=True)
