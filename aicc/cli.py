@@ -115,13 +115,17 @@ def compile(
         str | None, typer.Option(help="Quantize by this recipe first (see aicc quantize).")
     ] = None,
     calib: Calib = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page that shows the compile: report.html.")
+    ] = None,
 ) -> None:
     """Compile MODEL and write an artifact."""
     from aicc.dumps import observers
 
-    remarks: list[str] | None = [] if explain_fusion else None
+    remarks: list[str] | None = [] if explain_fusion or report is not None else None
+    recorder = cli_checks.recorder_for(report)
     with progress() as show:
-        observer = observers(dump_ir, print_ir_after, show)
+        observer = both(observers(dump_ir, print_ir_after, show), recorder)
         archs = arch.split(",") if arch else []
         source: Any = model
         if quantize is not None:
@@ -131,7 +135,10 @@ def compile(
         compiled = _compile(
             source, target, pipeline, dim, verify_each, observer, remarks, archs, tuning, layout
         )
-    _explain(remarks)
+    if explain_fusion:
+        _explain(remarks)
+    if report is not None:
+        cli_checks.write_report(report, compiled, model, recorder, remarks or ())
     if verify:
         _verify(compiled, source, dim)
     where = output if output is not None else Path(_stem(model) + ".aicc")
@@ -139,6 +146,18 @@ def compile(
     typer.echo(f"artifact: {where}", err=True)
     if dump_ir is not None:
         typer.echo(f"IR dumps: {dump_ir}", err=True)
+
+
+def both(first: Any, second: Any) -> Any:
+    """One observer of two, either of which may be None."""
+    if first is None or second is None:
+        return first if second is None else second
+
+    def observe(*args: Any) -> None:
+        first(*args)
+        second(*args)
+
+    return observe
 
 
 def _verify(compiled: CompiledModel, model: Any, dim: Sequence[str]) -> None:
@@ -426,7 +445,14 @@ def ops() -> None:
     typer.echo(op_table())
 
 
-for check in (cli_checks.bench, cli_checks.bisect, cli_checks.debug, cli_checks.fuzz):
+COMMANDS = (
+    cli_checks.bench,
+    cli_checks.bisect,
+    cli_checks.debug,
+    cli_checks.fuzz,
+    cli_checks.report,
+)
+for check in COMMANDS:
     app.command()(check)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,9 @@ import typer
 from aicc.errors import InputError
 
 if TYPE_CHECKING:
+    from aicc.api import CompiledModel
     from aicc.fuzz.campaign import Tally
+    from aicc.html.collect import Recorder
 
 Model = Annotated[
     str, typer.Argument(help="A .onnx, .pt2 or .mlir file, or package.module:factory.")
@@ -179,3 +181,53 @@ def bench(
         if path is not None:
             path.write_text(text)
             typer.echo(f"written: {path}", err=True)
+
+
+def recorder_for(path: Path | None) -> Recorder | None:
+    """What keeps the IR after each pass, where a report is asked for."""
+    from aicc.html.collect import Recorder
+
+    return None if path is None else Recorder()
+
+
+def write_report(
+    path: Path,
+    compiled: CompiledModel,
+    model: str,
+    recorder: Recorder | None,
+    remarks: Sequence[str],
+) -> None:
+    from aicc.html.collect import report_data
+    from aicc.html.page import page
+
+    quantized = Path(model) if Path(model).is_dir() else None
+    data = report_data(compiled, Path(model).name, recorder, remarks, quantized)
+    path.write_text(page(data))
+    typer.echo(f"report: {path}", err=True)
+
+
+def report(
+    model: Annotated[str, typer.Argument(help="A model, or an artifact's folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    target: Annotated[str | None, typer.Option(help="As for aicc compile.")] = None,
+    dim: DimOption = [],  # noqa: B006
+) -> None:
+    """Write one HTML page that shows MODEL from its layers to its kernels, pass by pass.
+
+    Of an artifact, whose passes ran before, it shows the final IR, the kernels and the memory plan.
+    """
+    import aicc.api
+    from aicc.dims import parse_dim_options
+
+    if (Path(model) / "manifest.json").is_file():
+        write_report(output, aicc.api.load(model), model, None, ())
+        return
+    recorder, remarks = recorder_for(output), list[str]()
+    compiled = aicc.api.compile(
+        model,
+        target=target,
+        dims=parse_dim_options(dim),
+        observer=recorder,
+        remarks=remarks,
+    )
+    write_report(output, compiled, model, recorder, remarks)
