@@ -34,6 +34,7 @@ from aicc import __version__
 from aicc.errors import ArtifactError
 from aicc.ir.asm import named_constants, parse_module, print_module
 from aicc.ir.module import input_names, main_of, output_names, return_of, symbol_ranges
+from aicc.plugins import load_ops
 from aicc.targets import Program
 from aicc.weights import open_weights, save_weights
 
@@ -152,6 +153,7 @@ def _swap(staging: Path, path: Path, files: dict[str, str]) -> None:
 
 def load_artifact(path: str | Path) -> Artifact:
     """Read an artifact. Raises ArtifactError if a file is missing or was changed."""
+    load_ops()
     path = Path(path)
     try:
         manifest = json.loads((path / MANIFEST).read_text())

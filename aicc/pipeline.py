@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.utils.exceptions import VerifyException
 
+from aicc import plugins
 from aicc.errors import CompileError, InputError
 from aicc.ir.interfaces import CompileContext
 from aicc.passes import PASSES
@@ -85,11 +87,20 @@ class PassManager:
 
 def parse_pipeline(text: str) -> tuple[ModulePass, ...]:
     """Passes from ``a,b{option=1},c``; raises CompileError naming unknown passes and options."""
+    passes = known_passes()
     try:
-        return PassPipeline.parse_spec(PASSES, text).passes
+        return PassPipeline.parse_spec(passes, text).passes
+    except CompileError:
+        raise
     except Exception as e:  # xDSL raises plain exceptions of several kinds here
-        known = ", ".join(sorted(PASSES))
+        known = ", ".join(sorted(passes))
         raise CompileError(f"bad pipeline '{text}': {e}. Known passes: {known}") from e
+
+
+def known_passes() -> dict[str, Callable[[], type[ModulePass]]]:
+    """The passes by name: aicc's own, and those of other packages."""
+    added = {n: partial(plugins.load, p) for n, p in plugins.named(plugins.PASSES).items()}
+    return {**added, **PASSES}
 
 
 def spec_of(p: ModulePass) -> str:

@@ -15,6 +15,7 @@ from xdsl.utils.exceptions import ParseError, VerifyException
 
 from aicc.dims import Range
 from aicc.errors import CompileError, InputError
+from aicc.plugins import load_ops
 
 
 @dataclass
@@ -36,6 +37,7 @@ def import_any(
 
     Raises CompileError for what can't be read or imported.
     """
+    load_ops()
     if isinstance(model, ModuleOp):
         return Imported(model.clone())
     if isinstance(model, (str, Path)):

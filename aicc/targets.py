@@ -13,6 +13,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
+from aicc import plugins
 from aicc.errors import CompileError
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import TargetDescription
@@ -93,14 +94,18 @@ def host_target() -> str:
 
 
 def target_names() -> list[str]:
-    return sorted(_TARGETS)
+    """The targets: aicc's own, and those of other packages."""
+    return sorted({*_TARGETS, *plugins.named(plugins.TARGETS)})
 
 
 def backend(name: str, custom_calls: Callable[..., Any] | None = None) -> Backend:
     """The backend of a target; raises CompileError for an unknown name."""
-    if name not in _TARGETS:
+    if name not in target_names():
         raise CompileError(f"unknown target '{name}' (there are: {', '.join(target_names())})")
+    plugins.load_ops()
     reference = _class_of("numpy")(custom_calls)
+    if name not in _TARGETS:
+        return plugins.load(plugins.named(plugins.TARGETS)[name])(reference)
     return reference if name == "numpy" else _class_of(name)(reference)
 
 

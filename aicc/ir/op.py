@@ -63,6 +63,8 @@ class GraphOp(HasFolderInterface, IRDLOperation, ABC):
     PARAMS: ClassVar[dict[str, Param]] = {}
     STRUCTURAL: ClassVar[tuple[str, ...]] = ()
     """Names of structural parameters: `p` is the attribute form, `dyn_p` the operand form."""
+    ROLE: ClassVar[str | None] = None
+    """For ops from outside: the name of their role in kernels (see `aicc.ir.graph.roles`)."""
 
     def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
         """The result types, from operand types and parameters.

@@ -47,6 +47,8 @@ _NOT_POINTWISE = (unary.Bitcast,)
 
 def role_of(op: object) -> Role:
     """The role of an op; OPAQUE for what no kernel can take in."""
+    if isinstance(op, GraphOp) and op.ROLE is not None:
+        return Role[op.ROLE]
     if isinstance(op, _INDEX):
         return Role.INDEX
     if isinstance(op, _REDUCTION):
