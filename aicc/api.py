@@ -222,6 +222,7 @@ def compile(
     chips: Sequence[str] = (),
     tuning: str | Path | None = None,
     layout: str = "auto",
+    exact: bool = False,
 ) -> CompiledModel:
     """Compile a model.
 
@@ -235,11 +236,12 @@ def compile(
     `chips`: what kernels are scheduled for (``["sm_90"]``), by default the GPU that is there.
     `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names. `layout`:
     where images' channels lie: "auto" (what costs the target least), "nchw", "nhwc", or "none".
+    `exact` leaves out the passes that change results in their last bits (`aicc.pipeline.INEXACT`).
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
     chosen = backend(target or default_target(), custom_calls)
-    pipeline = full_pipeline(chosen.lowering, layout) if pipeline is None else pipeline
+    pipeline = full_pipeline(chosen.lowering, layout, exact) if pipeline is None else pipeline
     request = _Request(
         chosen,
         pipeline,

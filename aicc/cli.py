@@ -115,6 +115,9 @@ def compile(
         str | None, typer.Option(help="Quantize by this recipe first (see aicc quantize).")
     ] = None,
     calib: Calib = None,
+    exact: Annotated[
+        bool, typer.Option(help="Leave out passes that change results in their last bits.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write a page that shows the compile: report.html.")
     ] = None,
@@ -133,7 +136,17 @@ def compile(
         elif calib is not None:
             raise InputError("--calib is for --quantize")
         compiled = _compile(
-            source, target, pipeline, dim, verify_each, observer, remarks, archs, tuning, layout
+            source,
+            target,
+            pipeline,
+            dim,
+            verify_each,
+            observer,
+            remarks,
+            archs,
+            tuning,
+            layout,
+            exact,
         )
     if explain_fusion:
         _explain(remarks)
@@ -182,6 +195,7 @@ def _compile(
     chips: Sequence[str] = (),
     tuning: Path | None = None,
     layout: str = "auto",
+    exact: bool = False,
 ) -> CompiledModel:
     import aicc.api
     from aicc.dims import parse_dim_options
@@ -197,6 +211,7 @@ def _compile(
         chips=chips,
         tuning=tuning,
         layout=layout,
+        exact=exact,
     )
 
 
@@ -438,8 +453,17 @@ def inspect(
 
 
 @app.command()
-def ops() -> None:
+def ops(
+    reference: Annotated[
+        bool, typer.Option(help="Print the reference of the IR as Markdown instead.")
+    ] = False,
+) -> None:
     """List the graph ops, and which frontends and backends have each."""
+    if reference:
+        from aicc.irdoc import reference as written
+
+        typer.echo(written(), nl=False)
+        return
     from aicc.optable import op_table
 
     typer.echo(op_table())

@@ -28,8 +28,15 @@ LAYOUTS = ("auto", "nchw", "nhwc", "none")
 """What channels' place may be asked for: none leaves tensors as the model has them."""
 
 
-def full_pipeline(lowering: str, layout: str = "auto") -> str:
-    """The default pipeline with a target's own lowering at its end. Raises InputError."""
+INEXACT = ("batch-norm-fold", "scale-fold", "sink-norm", "raise-composites")
+"""Passes that change results in their last bits, equal as their formulas are on real numbers."""
+
+
+def full_pipeline(lowering: str, layout: str = "auto", exact: bool = False) -> str:
+    """The default pipeline with a target's own lowering at its end; `exact` leaves `INEXACT` out.
+
+    Raises InputError.
+    """
     if layout not in LAYOUTS:
         raise InputError(f"no layout '{layout}' (there are: {', '.join(LAYOUTS)})")
     passes = DEFAULT_PIPELINE
@@ -37,7 +44,10 @@ def full_pipeline(lowering: str, layout: str = "auto") -> str:
         passes = passes.removesuffix(",assign-layouts")
     elif layout != "auto":
         passes += f"{{layout={layout}}}"
-    return f"{passes},{lowering}" if lowering else passes
+    whole = f"{passes},{lowering}" if lowering else passes
+    if exact:
+        whole = ",".join(p for p in whole.split(",") if p not in INEXACT)
+    return whole
 
 
 @dataclass
