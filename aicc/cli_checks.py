@@ -33,6 +33,9 @@ def fuzz(
     target: Annotated[
         list[str], typer.Option("--target", help="What runs them; may be given several times.")
     ] = ["numpy"],  # noqa: B006
+    torch: Annotated[
+        bool, typer.Option("--torch", help="Draw torch modules, and compare with eager mode too.")
+    ] = False,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Where reproducers are written.")
     ] = Path("findings"),
@@ -51,7 +54,8 @@ def fuzz(
             if show is not None:
                 show(f"{len(tally.findings)} findings", at - seed + 1, count)
 
-        tally = run_campaign(range(seed, seed + count), target, minutes, show=told)
+        seeds = range(seed, seed + count)
+        tally = run_campaign(seeds, target, minutes, show=told, torch_modules=torch)
     for name, number in tally.graphs.items():
         typer.echo(f"{name}: {number} graphs")
     for reason, number in tally.explained.most_common():

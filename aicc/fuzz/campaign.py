@@ -39,11 +39,13 @@ def fuzz(
     minutes: float | None = None,
     reduce: bool = True,
     most: int = 20,
+    torch_modules: bool = False,
     show: Callable[[int, Tally], None] | None = None,
 ) -> Tally:
     """Draw a module for each seed and run it on each target, until the time is up.
 
-    It stops after `most` findings: more of them say little that is new.
+    It stops after `most` findings: more of them say little that is new. With `torch_modules` random
+    torch modules are imported, and compared with eager mode first.
     """
     reference = backend("numpy")
     chosen = [backend(t) for t in targets]
@@ -55,18 +57,39 @@ def fuzz(
             late = end is not None and time.monotonic() > end
             if late or len(tally.findings) >= most:
                 break
-            _one(seed, chosen, reference, tally, reduce)
+            _one(seed, chosen, reference, tally, reduce, torch_modules)
             if show is not None:
                 show(seed, tally)
     return tally
 
 
-def _one(seed: int, targets: Sequence[Backend], reference: Any, tally: Tally, reduce: bool) -> None:
+def _one(
+    seed: int,
+    targets: Sequence[Backend],
+    reference: Any,
+    tally: Tally,
+    reduce: bool,
+    torch_modules: bool,
+) -> None:
+    setting = Setting("", reference, reference)
     try:
-        case = draw_case(seed, reference)
+        if torch_modules:
+            from aicc.fuzz.torch_modules import Refused, draw_torch_case
+
+            tally.graphs["torch eager"] += 1
+            try:
+                case, said = draw_torch_case(seed, reference)
+            except Refused as e:
+                tally.refused[f"torch: {e}"] += 1
+                return
+            if said:
+                found = Finding(f"the import: {said[0]}", setting, case.module, case.inputs, seed)
+                tally.findings.append(found)
+                return
+        else:
+            case = draw_case(seed, reference)
     except Contradiction as e:
         tally.graphs["types"] += 1
-        setting = Setting("", reference, reference)
         tally.findings.append(Finding(str(e), setting, ModuleOp([]), [], seed))
         return
     for target in targets:
