@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -53,13 +55,63 @@ def cache_folder() -> Path:
     return Path(base) / "aicc"
 
 
+@cache
+def usable(folder: Path) -> Path:
+    """The folder if files can be kept there, else one that lasts as long as the process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as e:
+        warnings.warn(
+            f"{folder} can't be written ({e.strerror}): what is built isn't kept", stacklevel=2
+        )
+        spare = tempfile.TemporaryDirectory(prefix="aicc-cache-")
+        _SPARE.append(spare)
+        return Path(spare.name)
+
+
+_SPARE: list[tempfile.TemporaryDirectory[str]] = []
+"""Folders that go when the process does."""
+
+
 def made(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a file or folder, which appears whole or not at all."""
+    """Make a file or folder, which appears whole or not at all.
+
+    Its digest is written behind it: `kept` doesn't take what was damaged, or lacks one.
+    """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
         goal = Path(folder) / path.name
         make(goal)
+        digest = digest_of(goal)
+        note = Path(folder) / "digest"
+        note.write_text(digest)
+        if path.is_dir() and not kept(path):
+            shutil.rmtree(path, ignore_errors=True)
         try:
             os.replace(goal, path)
+            os.replace(note, _note(path))
         except OSError:
-            if not path.exists():  # else someone was faster
+            if not kept(path):  # else someone was faster
                 raise
+
+
+def kept(path: Path) -> bool:
+    """Whether an entry of the cache is there as it was made."""
+    try:
+        return _note(path).read_text() == digest_of(path)
+    except OSError:
+        return False
+
+
+def digest_of(path: Path) -> str:
+    """A hash of a file; of a folder, that of its files' names and sizes."""
+    if path.is_dir():
+        found = (p for p in path.rglob("*") if p.is_file())
+        files = sorted((str(p.relative_to(path)), p.stat().st_size) for p in found)
+        return hashlib.sha256(repr(files).encode()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aicc.backends.c_compiler import BuildError, cache_folder, compiler, compiler_version, made
+from aicc.backends.c_compiler import (
+    BuildError,
+    cache_folder,
+    compiler,
+    compiler_version,
+    kept,
+    made,
+    usable,
+)
 from aicc.backends.c_host import arrays_of
 from aicc.ir.symbols import evaluate
 from aicc.ir.types import element_type, shape_of
@@ -104,7 +112,7 @@ def build(source: str, files: Mapping[str, bytes] = {}) -> Path:
         raise BuildError("the emulator needs a C++ compiler: install g++, or set CXX")
     include = prepared()
     path = include.parent / f"{key(source, DRIVER, *map(str, files.items()))}.so"
-    if path.is_file():
+    if kept(path):
         return path
 
     def make(goal: Path) -> None:
@@ -129,10 +137,8 @@ def key(*parts: str) -> str:
 
 def prepared() -> Path:
     """A folder with the emulator's headers, precompiled where the compiler is g++."""
-    folder = cache_folder() / "ascendc"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"include-{key()}"
-    if path.is_dir():
+    path = usable(cache_folder() / "ascendc") / f"include-{key()}"
+    if kept(path):
         return path
 
     def make(goal: Path) -> None:

@@ -21,7 +21,9 @@ from aicc.backends.c_compiler import (
     compiler,
     compiler_version,
     cpu_features,
+    kept,
     made,
+    usable,
 )
 
 RUNTIME = Path(__file__).parent / "runtime"
@@ -62,7 +64,7 @@ class Builder:
             raise BuildError(f"unknown instruction set '{arch}' (there are: {', '.join(ARCHS)})")
         self.arch = arch
         self.flags = [*FLAGS, ARCHS[arch], *sanitizers()]
-        self.folder = cache_folder() / "cpp"
+        self.folder = usable(cache_folder() / "cpp")
 
     def key(self, *parts: str) -> str:
         """A hash of sources, the runtime, the compiler and its options."""
@@ -81,9 +83,8 @@ class Builder:
         Raises BuildError.
         """
         path = self.folder / f"{self.key(*sources, *sources.values(), str(model))}.so"
-        if path.is_file():
+        if kept(path):
             return path
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             names = [*PRODUCTS, *(["model.cpp"] if model else [])]
             runtime = [pool.submit(self.runtime_object, n) for n in names]
@@ -95,7 +96,7 @@ class Builder:
 
     def object(self, source: str, headers: Path) -> Path:
         path = self.folder / f"{self.key(source)}.o"
-        if path.is_file():
+        if kept(path):
             return path
 
         def make(goal: Path) -> None:
@@ -110,7 +111,7 @@ class Builder:
     def runtime_object(self, name: str) -> Path:
         """A source of the runtime, compiled."""
         path = self.folder / f"{self.key('runtime', name)}.o"
-        if not path.is_file():
+        if not kept(path):
             source = str(RUNTIME / name)
             made(path, lambda goal: self.run(["-I", str(SHARED), "-c", source, "-o", str(goal)]))
         return path
@@ -118,7 +119,7 @@ class Builder:
     def headers(self) -> Path:
         """A folder with the runtime's headers, precompiled where the compiler is g++."""
         path = self.folder / f"include-{self.key('headers')}"
-        if path.is_dir():
+        if kept(path):
             return path
 
         def make(goal: Path) -> None:
