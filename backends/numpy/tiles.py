@@ -213,6 +213,8 @@ def _load(r: _Runner, op: tile.Load) -> Step:
     def run(env: Env) -> None:
         at, keep = address(env)
         source = env[buffer]
+        if ew.is_sub_byte_int(source.dtype):  # signless, as tiles are
+            source = source.view(element)
         if keep is None:
             env[result] = source[at]
             return
@@ -387,7 +389,7 @@ def _as_unsigned(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f` with integers taken as unsigned; a result that is an integer is signless again."""
 
     def run(x: Any, y: Any) -> Any:
-        if isinstance(x, (int, np.integer)) and isinstance(y, (int, np.integer)):
+        if isinstance(x, int) and isinstance(y, int):
             return f(x, y)
         x, y = np.asarray(x), np.asarray(y)
         kind = f"u{x.dtype.itemsize}"
