@@ -204,6 +204,7 @@ def lowered(fused: Fused, longest: int = PERSISTENT) -> tile.Kernel:
     alone = [o for o in fused.ops() if type(o) in ALONE]
     if is_empty(fused):
         block, params = empty_kernel(fused)
+        params |= {"work": [0], "moved": [0]}  # whatever its operands hold
     elif alone:
         block, params = ALONE[type(alone[0])](fused, alone[0])
     else:

@@ -164,7 +164,10 @@ class KernelPrinter:
 
     def work(self) -> str:
         """About how many nanoseconds of one thread the kernel takes."""
-        flops, moved = total(self.tile.work), total(self.tile.moved)
+        # Sizes that only operands have, of which little is read, are none of the kernel's own.
+        found = [d for d in (*self.tile.work, *self.tile.moved) if not isinstance(d, int)]
+        alien = {s: 1 for d in found for s in d.symbols() if s not in self.sizes}
+        flops, moved = (bind(total(d), alien) for d in (self.tile.work, self.tile.moved))
         terms = []
         for d, rate in ((moved, 16), (flops, 32)):
             terms.append(str(d / rate) if isinstance(d, int) else f"double({dim_text(d)}) / {rate}")
