@@ -59,7 +59,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
 
 REFUSALS: dict[str, tuple[str, ...]] = {
     "onnx": ("only support", "not support", "NOT_IMPLEMENTED", "'Cubic' mode only"),
-    "triton": ("the triton target has no", "torch has no", "not implemented for", "torch can't"),
+    "triton": (
+        "the triton target has no",
+        "Triton has no",
+        "torch has no",
+        "not implemented for",
+        "torch can't",
+    ),
 }
 """What a target, or what runs it, says of what it lacks."""
 

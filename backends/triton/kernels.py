@@ -410,7 +410,11 @@ def _arg_reduce(p: KernelPrinter, op: tile.ArgReduce) -> None:
     else:
         p.line(f"{best} = tl.{op.kind}({value}, {op.dim}, keep_dims=True)")
         same = f"{value} == {best}"
-    far = "0x7FFFFFFFFFFFFFFF" if p.wide else "0x7FFFFFFF"
+    far = "0x7FFFFFFF"
+    if p.wide:
+        far = "0x7FFFFFFFFFFFFFFF"
+        atom = index.isidentifier() or index.startswith("tl.broadcast_to(")
+        index = f"{index if atom else f'({index})'}.to(tl.int64)"
     p.texts[op.value] = Text(best, ATOM, tile_shape(op.value.type))
     text = f"tl.min(tl.where({same}, {index}, {far}), {op.dim}{keep})"
     p.define(op.at, Text(text, ATOM, shape))
