@@ -73,7 +73,8 @@ REFUSALS: dict[str, tuple[str, ...]] = {
 def refuses(target: str, error: Exception) -> bool:
     """Whether an error says that the target lacks something."""
     text = str(error)
-    return type(error).__name__ == "Unsupported" or any(r in text for r in REFUSALS.get(target, ()))
+    named = type(error).__name__ in ("Unsupported", "Unprintable")
+    return named or any(r in text for r in REFUSALS.get(target, ()))
 
 
 def explained(module: ModuleOp, inputs: Sequence[np.ndarray], target: str) -> str | None:
