@@ -349,7 +349,7 @@ def run(
             f"{artifact} is for the {compiled.target} target: "
             + ("only Ascend C is emulated" if emulate else "build it for an NPU, or give --emulate")
         )
-    given = dict(_read_input(i) for i in input)
+    given = dict(read_input(i) for i in input)
     unknown = sorted(set(given) - set(compiled.input_names))
     if unknown:
         raise InputError(f"no input '{unknown[0]}' (there are: {', '.join(compiled.input_names)})")
@@ -376,7 +376,7 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".") or "output"
 
 
-def _read_input(option: str) -> tuple[str, Any]:
+def read_input(option: str) -> tuple[str, Any]:
     import numpy as np
 
     name, equals, path = option.partition("=")

@@ -109,14 +109,14 @@ def bisect(
 
 def given_inputs(model: str, given: list[str], dim: list[str]) -> list[Any]:
     """Arrays for all inputs of a model: those that files are given for, else random ones."""
-    from aicc.cli import _read_input
+    from aicc.cli import read_input
     from aicc.dims import parse_dim_options
     from aicc.ir.module import input_names, main_of
     from aicc.sources import import_any
     from aicc.verify import sample_inputs
 
     module = import_any(model, None, parse_dim_options(dim)).module
-    return filled(input_names(main_of(module)), sample_inputs(module), map(_read_input, given))
+    return filled(input_names(main_of(module)), sample_inputs(module), map(read_input, given))
 
 
 def filled(names: list[str], samples: list[Any], given: Iterable[tuple[str, Any]]) -> list[Any]:
@@ -139,10 +139,10 @@ def debug(
     dim: DimOption = [],  # noqa: B006
 ) -> None:
     """Run ARTIFACT and its source model layer by layer; print where they first part."""
-    from aicc.cli import _read_input
+    from aicc.cli import read_input
     from aicc.debug import compare_artifact
 
-    report = compare_artifact(artifact, model, dict(map(_read_input, input)), dim)
+    report = compare_artifact(artifact, model, dict(map(read_input, input)), dim)
     for layer in report.layers:
         if all_layers or layer.diverges:
             typer.echo(("! " if layer.diverges else "  ") + str(layer))

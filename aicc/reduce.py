@@ -29,6 +29,7 @@ from aicc.ir.module import (
     symbol_arguments,
     update_function_type,
 )
+from aicc.verify import all_values
 
 Fails = Callable[[ModuleOp, Sequence[np.ndarray]], bool]
 """Whether a module fails on inputs, in the way that is looked for; it must not raise."""
@@ -47,18 +48,6 @@ class Failing:
 
     def copy(self) -> Failing:
         return Failing(self.module.clone(), list(self.inputs))
-
-
-def all_values(module: ModuleOp, evaluator: Evaluator, inputs: Sequence[np.ndarray]) -> list[list]:
-    """What each op of ``@main`` that has results computes, in their order."""
-    every = module.clone()
-    func = main_of(every)
-    ops = [op for op in func.body.block.ops if op.results]
-    return_of(func).detach()
-    results = [r for op in ops for r in op.results]
-    finish_function(func, [(f"v{i}", r) for i, r in enumerate(results)])
-    values = iter(evaluator.run(every, inputs))
-    return [[next(values) for _ in op.results] for op in ops]
 
 
 def reduce_module(

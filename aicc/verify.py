@@ -75,6 +75,20 @@ def check_outputs(
     return largest
 
 
+def all_values(
+    module: ModuleOp, evaluator: Evaluator, inputs: Sequence[np.ndarray]
+) -> list[list[np.ndarray]]:
+    """What each op of ``@main`` that has results computes, in their order."""
+    every = module.clone()
+    func = main_of(every)
+    ops = [op for op in func.body.block.ops if op.results]
+    return_of(func).detach()
+    results = [r for op in ops for r in op.results]
+    finish_function(func, [(f"v{i}", r) for i, r in enumerate(results)])
+    values = iter(evaluator.run(every, inputs))
+    return [[next(values) for _ in op.results] for op in ops]
+
+
 class VerifyEach:
     """A hook that compares the module's outputs before and after every pass."""
 
@@ -131,12 +145,5 @@ class VerifyEach:
     def values_of(self, module: ModuleOp) -> list[tuple[Operation, list[np.ndarray]]]:
         """All ops of ``@main`` outside regions, in order, and what they compute."""
         ops = [op for op in main_of(module).body.block.ops if op.results]
-        all_out = module.clone()
-        func = main_of(all_out)
-        inner = [op for op in func.body.block.ops if op.results]
-        return_of(func).detach()
-        results = [r for op in inner for r in op.results]
-        finish_function(func, [(f"v{i}", r) for i, r in enumerate(results)])
         assert self.inputs is not None
-        values = iter(self.evaluator.run(all_out, self.inputs))
-        return [(op, [next(values) for _ in op.results]) for op in ops]
+        return list(zip(ops, all_values(module, self.evaluator, self.inputs), strict=True))

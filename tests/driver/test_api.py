@@ -19,6 +19,7 @@ from aicc.ir.module import finish_function, new_function
 from aicc.ir.types import tensor
 from aicc.passes import PASSES
 from aicc.passes.dce import DeadCodeElimination
+from aicc.pipeline import INEXACT
 from aicc.targets import default_target, host_target
 
 ROOT = Path(__file__).parents[2]
@@ -137,3 +138,13 @@ def test_the_default_target_follows_the_machine(monkeypatch):
         assert default_target() == "numpy"
     monkeypatch.setenv("AICC_TARGET", "triton")
     assert default_target() == host_target() == "triton"
+
+
+def test_exact_leaves_out_what_changes_last_bits():
+    model = "examples/digits/digits.onnx"
+    exact, usual = (aicc.compile(model, target="numpy", exact=e) for e in (True, False))
+    assert "graph.batch_norm" in exact.ir() and "graph.batch_norm" not in usual.ir()
+    ran = {r.spec for r in exact._records}
+    assert ran and not ran & set(INEXACT)
+    x = np.random.default_rng(0).normal(0, 1, (2, 1, 8, 8)).astype(np.float32)
+    np.testing.assert_allclose(exact(x), usual(x), rtol=1e-5, atol=1e-6)

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
+from aicc.backends.tile_targets import Evaluated
 from aicc.ir import graph
 from aicc.ir.interfaces import TargetDescription
 from aicc.ir.module import input_names, main_of, output_names, return_of
@@ -56,29 +57,21 @@ def keeps(op: graph.GraphOp) -> bool:
     return type(op) in EXPRESSIONS
 
 
-class PlainC:
-    """The target, as `aicc.targets.Backend` asks for it."""
+class PlainC(Evaluated):
+    """The target, as `aicc.targets.Backend` asks for it; the reference evaluates for passes."""
 
     name = "plain-c"
     description = TargetDescription("plain-c", keeps)
     lowering = ""
 
     def __init__(self, reference: Any):
-        self.reference = reference
+        self.evaluator = reference
 
     def chips(self) -> tuple[str, ...]:
         return ()
 
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> PlainProgram:
         return PlainProgram(module)
-
-    def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        return self.reference.evaluate(op, operands)
-
-    def run(
-        self, module: ModuleOp, inputs: Sequence[np.ndarray], function: str = "main"
-    ) -> list[np.ndarray]:
-        return self.reference.run(module, inputs, function)
 
 
 class PlainProgram:
