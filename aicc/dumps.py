@@ -68,7 +68,7 @@ def run_passes(
     context = CompileContext(evaluator=chosen, target=chosen.description, remarks=remarks)
     try:
         module = parse_module(text, name, weights)
-    except (ParseError, VerifyException) as e:
+    except (ParseError, VerifyException, ValueError) as e:  # a number that Python can't read
         raise CompileError(f"{name}: {e}") from e
     except RecursionError:
         raise CompileError(f"{name}: nested too deeply") from None

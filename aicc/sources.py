@@ -120,7 +120,7 @@ def read_mlir(path: Path) -> ModuleOp:
     weights = weights_beside(path)
     try:
         return parse_module(text, str(path), weights)
-    except (ParseError, VerifyException) as e:
+    except (ParseError, VerifyException, ValueError) as e:  # a number that Python can't read
         raise CompileError(f"{path}: {e}") from e
     except RecursionError:
         raise CompileError(f"{path}: nested too deeply") from None

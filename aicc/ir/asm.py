@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
+from xdsl.utils.exceptions import ParseError
+from xdsl.utils.lexer import Input, Span
 
 from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant
@@ -35,12 +38,24 @@ def parse_module(
 
     Raises xDSL's ParseError or VerifyException on bad text.
     """
+    check_strings(text, name)
     context = context.clone() if context is not None else CompileContext()
     if weights is not None:
         context.weights = weights
     module = Parser(context, text, name).parse_module()
     module.verify()
     return module
+
+
+_STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|"')
+
+
+def check_strings(text: str, name: str) -> None:
+    """Raise ParseError for a string without an end: xDSL's lexer takes exponential time for it."""
+    for found in _STRINGS.finditer(text):
+        if found[0] == '"':
+            span = Span(found.start(), found.end(), Input(text, name))
+            raise ParseError(span, "a string without an end")
 
 
 def named_constants(module: Operation) -> dict[str, DenseAttr]:
