@@ -95,7 +95,7 @@ def killed_compiles(tmp_path: Path, cache: Path, kills: int) -> None:
 
 
 def test_killed_while_compiling(tmp_path, cache):
-    killed_compiles(tmp_path, cache, 4)
+    killed_compiles(tmp_path, cache, 2)
 
 
 @pytest.mark.slow
@@ -165,7 +165,10 @@ def test_several_at_once(tmp_path, cache):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".out")]
 
 
-@pytest.mark.parametrize("target", ["numpy", "cpp", "triton"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpp", pytest.param("triton", marks=SLOW)])
 def test_eight_threads_call_one_model(target):
     model = aicc.compile(DIGITS, target=target)
     rng = np.random.default_rng(0)

@@ -50,8 +50,8 @@ def test_all_ops_come_up():
 
 @pytest.mark.parametrize("target", ["numpy", "onnx"])
 def test_no_differences(target):
-    tally = campaign.fuzz(range(100_000, 100_120), [target])
-    assert tally.graphs[target] == 120
+    tally = campaign.fuzz(range(100_000, 100_080), [target])
+    assert tally.graphs[target] == 80
     assert [f"{f.seed} {f.what}" for f in tally.findings] == []
 
 

@@ -83,7 +83,10 @@ def test_the_pass_is_known_by_its_name(installed):
     assert bare.returncode == 2 and "double-to-add" in bare.stderr
 
 
-@pytest.mark.parametrize("target", ["numpy", "cpp", "triton", "ascendc"])
+SLOW = [pytest.param(t, marks=pytest.mark.slow) for t in ("triton", "ascendc")]
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpp", *SLOW])
 def test_the_operator_is_fused_on_every_target(target, installed, tmp_path):
     model = tmp_path / "model.onnx"
     assert run(installed, str(HERE / "make_model.py"), str(model)).returncode == 0
