@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aicc import __version__, cli_checks
+from aicc.cli_checks import DimOption, Model
 from aicc.errors import AiccError, InputError
 
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ app = typer.Typer(
 )
 
 _state = {"debug": False}
-
-Model = Annotated[
-    str, typer.Argument(help="A .onnx, .pt2 or .mlir file, or package.module:factory.")
-]
-DimOption = Annotated[
-    list[str], typer.Option("--dim", help="The size of a named dim: batch=4 or batch=1..64.")
-]
 
 
 ExplainFusion = Annotated[
