@@ -221,14 +221,26 @@ class Overflow:
         if not isinstance(x, np.ndarray) or not _is_float(x) or x.dtype.itemsize > 2:
             return x
         wide = x.astype(np.float32)
-        known = all(np.isfinite(_wide(a)).all() for a in operands if isinstance(a, np.ndarray))
-        if not known or not np.isinf(wide).any():
+        overflowed = np.isinf(wide)
+        for a in operands:
+            if isinstance(a, np.ndarray):
+                overflowed &= _finite_for(a, x.shape)
+        if not overflowed.any():
             return x
         self.large = True
         if rng.random() < 0.5:
             return x
         largest = float(ml_dtypes.finfo(x.dtype).max)
-        return np.clip(wide, -largest, largest).astype(x.dtype)
+        return np.where(overflowed, np.copysign(largest, wide), wide).astype(x.dtype)
+
+
+def _finite_for(operand: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Where an elementwise result of that shape has finite operands; for other ops, all or none."""
+    finite = np.isfinite(_wide(operand))
+    try:
+        return np.broadcast_to(finite, shape)
+    except ValueError:
+        return finite.all()
 
 
 def _is_large(x: Any) -> bool:
@@ -371,9 +383,21 @@ def _outside(
         fine |= np.isnan(have) & np.isnan(wide).any(0)
         fine |= (have == np.inf) & ((wide == np.inf).any(0) | (high + room > largest / 2))
         fine |= (have == -np.inf) & ((wide == -np.inf).any(0) | (low - room < -largest / 2))
+        fine |= _at_a_pole(wide) & (np.abs(have) >= np.maximum(np.abs(low), np.abs(high)))
         if large:  # an overflow on the way, or none: anything may come of it
             fine |= ~finite.all(0) | ~np.isfinite(have)
     return _described(index, wanted, found, ~fine)
+
+
+def _at_a_pole(runs: np.ndarray) -> np.ndarray:
+    """Where runs lie on both sides of 0 with tails that no rounding of a regular point has.
+
+    Around a pole (of tan at π/2, of 1/x at 0) results spread as a Cauchy distribution's, and how
+    near to the pole a number comes is chance: of the numbers farther out than any run, all may be.
+    """
+    size = np.abs(runs)
+    heavy = size.max(0) > 16 * np.median(size, axis=0)
+    return heavy & (runs.min(0) < 0) & (runs.max(0) > 0) & (len(runs) > RUNS + 1)
 
 
 def _described(index: int, wanted: np.ndarray, found: np.ndarray, bad: np.ndarray) -> str | None:
