@@ -18,6 +18,7 @@ from aicc.dims import DimSpec, Range, parse_dims
 from aicc.errors import CompileError, InputError
 from aicc.ir.asm import print_module
 from aicc.ir.interfaces import CompileContext, Tuned
+from aicc.ir.module import main_of
 from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
 from aicc.report import Summary, summarize
 from aicc.sources import import_any
@@ -307,6 +308,7 @@ def _compile(model: Any, inputs: Inputs | None, request: _Request) -> CompiledMo
         example = None if isinstance(inputs, Mapping) or imported.specialized else inputs
         VerifyEach(target, example).attach(manager, module)
     try:
+        main_of(module)
         manager.run(module)
         program = target.load(module, request.owned_outputs)
     except (ValueError, RuntimeError) as e:

@@ -155,6 +155,8 @@ def load_artifact(path: str | Path) -> Artifact:
     """Read an artifact. Raises ArtifactError if a file is missing or was changed."""
     load_ops()
     path = Path(path)
+    if (path / MANIFEST).is_symlink():
+        raise ArtifactError(f"{path}: {MANIFEST} is a link")
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except OSError:
@@ -168,8 +170,15 @@ def load_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(f"{path}: format {manifest.get('format')}, this aicc reads {FORMAT}")
     for name, digest in files.items():
         parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name:
+        if (
+            not parts
+            or ".." in parts
+            or PurePosixPath(name).is_absolute()
+            or {"\\", "\0"} & {*name}
+        ):
             raise ArtifactError(f"{path}: {MANIFEST} names '{name}', outside the folder")
+        if not (path / name).resolve().is_relative_to(path.resolve()):
+            raise ArtifactError(f"{path}: {name} is a link to what is outside the folder")
         if not (path / name).is_file():
             raise ArtifactError(f"{path}: {name} is missing")
         if _hash(path / name) != digest:

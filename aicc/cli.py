@@ -240,15 +240,15 @@ def _quantize(
     max_drop: float | None,
     show: Any,
 ) -> Quantized:
+    from aicc.arrays import load_arrays
     from aicc.dims import parse_dim_options
     from aicc.quantization import quantize
     from aicc.quantization.recipes import parse_settings
-    from aicc.quantization.samples import read_samples
 
     return quantize(
         model,
         recipe,
-        None if calib is None else read_samples(calib),
+        None if calib is None else load_arrays(calib),
         max_drop=max_drop,
         settings=parse_settings(settings),
         dims=parse_dim_options(dim),
@@ -371,15 +371,12 @@ def _file_name(name: str) -> str:
 
 
 def read_input(option: str) -> tuple[str, Any]:
-    import numpy as np
+    from aicc.arrays import load_array
 
     name, equals, path = option.partition("=")
     if not equals:
         raise InputError(f"'{option}' is no input: write name=file.npy")
-    try:
-        return name, np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as e:
-        raise InputError(f"input '{name}': {path}: {e}") from None
+    return name, load_array(path)
 
 
 @app.command()

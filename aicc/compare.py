@@ -240,7 +240,7 @@ def _finite_for(operand: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     try:
         return np.broadcast_to(finite, shape)
     except ValueError:
-        return finite.all()
+        return np.asarray(finite.all())
 
 
 def _is_large(x: Any) -> bool:

@@ -16,7 +16,7 @@ from aicc.api import to_numpy
 from aicc.dims import Range
 from aicc.errors import CompileError, InputError
 from aicc.ir.builder import name_hint
-from aicc.sources import call_factory
+from aicc.sources import call_factory, load_program
 
 
 class SourceModel(Protocol):
@@ -56,9 +56,7 @@ def source_model(model: Any, inputs: Any, ranges: Mapping[str, Range]) -> Source
             except Exception as e:  # protobuf's exceptions are of many kinds
                 raise CompileError(f"{path}: {e}") from e
         if path.suffix == ".pt2":
-            from aicc.frontends.torch import load_exported
-
-            return TorchSource(load_exported(path), inputs, ranges)
+            return TorchSource(load_program(path), inputs, ranges)
         if ":" in path.name or (":" in str(model) and path.suffix == ""):
             made, example = call_factory(str(model))
             return TorchSource(made, inputs if inputs is not None else example, ranges)

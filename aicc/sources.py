@@ -66,9 +66,7 @@ def _import_path(model: str | Path, inputs: Any, ranges: Mapping[str, Range]) ->
             raise CompileError(str(e)) from e
         return import_onnx(proto, inputs, ranges, str(path.parent), str(path))
     if suffix == ".pt2":
-        from aicc.frontends.torch import load_exported
-
-        return _import_torch(_guarded(path, load_exported), inputs, ranges)
+        return _import_torch(load_program(path), inputs, ranges)
     if (":" in str(model) and suffix == "") or ":" in path.name:
         made, example = call_factory(str(model))
         return _import_torch(made, inputs if inputs is not None else example, ranges)
@@ -84,11 +82,18 @@ def is_quantized_model(path: Path) -> bool:
     return (path / "report.json").is_file() and (path / "model.mlir").is_file()
 
 
-def _guarded(path: Path, load: Any) -> Any:
+def load_program(path: Path) -> Any:
+    """The torch program of a .pt2 file. Raises InputError, or CompileError for a damaged one."""
+    from aicc.arrays import check_archive
+    from aicc.frontends.torch import load_exported
+
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return load(path)
+        check_archive(path)
+        return load_exported(path)
+    except InputError:
+        raise
     except Exception as e:  # torch raises plain exceptions of many kinds here
         why = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
         raise CompileError(f"{path}: not an exported torch program, or damaged: {why}") from e

@@ -102,6 +102,15 @@ class Literal:
         return self.array is other.array or self.digest == other.digest
 
 
+ROOM = 2**28
+"""Bytes that any input may take in memory; beyond them it is bounded by its own size."""
+
+
+def expands_too_far(stored: int, expanded: int) -> bool:
+    """Whether what takes `stored` bytes in a file may not take `expanded` bytes in memory."""
+    return expanded > 4 * stored + ROOM
+
+
 @irdl_attr_definition
 class DenseAttr(Data[Literal]):
     """The elements of a constant tensor (see the module's docstring)."""

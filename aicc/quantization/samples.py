@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,17 +46,6 @@ class Split:
 
     calibration: Samples
     held_out: Samples | None
-
-
-def read_samples(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file. Raises InputError for anything else."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            if isinstance(data, np.ndarray):
-                raise InputError(f"{path}: one array without a name: write an .npz file")
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError) as e:
-        raise InputError(f"{path}: no .npz file of samples: {e}") from None
 
 
 def split_samples(module: ModuleOp, given: Any, labels: Any = None) -> Split:

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import TensorType
 
 from aicc.frontends.onnx.context import onnx_dtype
 from aicc.frontends.onnx.errors import ImportError_
-from aicc.ir.constants import INLINE_ELEMENTS, DenseAttr
+from aicc.ir.constants import INLINE_ELEMENTS, DenseAttr, expands_too_far
 from aicc.ir.types import tensor
 
 
@@ -92,7 +92,7 @@ class WeightReader:
         """A sparse initializer as a dense array."""
         shape = tuple(s.dims)
         values, indices = self.array(s.values), self.array(s.indices)
-        if math.prod(shape) > 2**31:
+        if expands_too_far(values.nbytes + indices.nbytes, math.prod(shape) * values.itemsize):
             raise ImportError_(f"sparse tensor '{s.values.name}' is too large: {list(shape)}")
         out = np.zeros(shape, values.dtype)
         if indices.ndim == 1:
