@@ -154,7 +154,7 @@ class GraphImporter:
             if not e.args[0].startswith("node "):
                 e.args = (f"{where}: {e.args[0]}",)
             raise
-        except (VerifyException, ValueError, TypeError, OverflowError, IndexError, KeyError) as e:
+        except (VerifyException, ValueError, TypeError, ArithmeticError, LookupError) as e:
             if isinstance(e, ImportError_) and str(e).startswith("node "):
                 raise
             raise ImportError_(f"{where}: {e}") from e
@@ -183,7 +183,7 @@ class GraphImporter:
         version = self.opsets.get(domain)
         if version is None:
             raise ImportError_(f"the model imports no opset of domain '{domain}'")
-        check_arity(node, domain, version)
+        check_schema(node, domain, version)
         importer = find_importer(domain, node.op_type, version)
         context = NodeContext(self, node, inputs, version)
         if importer is not None:
@@ -223,22 +223,30 @@ class GraphImporter:
 
 
 @cache
-def _arity(op_type: str, version: int, domain: str) -> tuple[int, int] | None:
-    """The least and greatest number of inputs of a standard operator; None for others."""
+def _schema(op_type: str, version: int, domain: str) -> Any:
+    """A standard operator's schema; None for others."""
     if not onnx.defs.has(op_type, domain=domain):
         return None
     try:
-        schema = onnx.defs.get_schema(op_type, version, domain)
+        return onnx.defs.get_schema(op_type, version, domain)
     except onnx.defs.SchemaError:
         return None
-    return schema.min_input, schema.max_input
 
 
-def check_arity(node: onnx.NodeProto, domain: str, version: int) -> None:
-    """Refuse a node with fewer or more inputs than its operator's schema has."""
-    arity = _arity(node.op_type, version, domain)
-    if arity is not None and not arity[0] <= len(node.input) <= arity[1]:
-        raise ImportError_(f"{len(node.input)} inputs, expected {arity[0]} to {arity[1]}")
+def check_schema(node: onnx.NodeProto, domain: str, version: int) -> None:
+    """Refuse a node whose inputs are more or fewer than its operator's schema has, or whose
+    attributes are of other types."""
+    schema = _schema(node.op_type, version, domain)
+    if schema is None:
+        return
+    low, high = schema.min_input, schema.max_input
+    if not low <= len(node.input) <= high:
+        raise ImportError_(f"{len(node.input)} inputs, expected {low} to {high}")
+    for a in node.attribute:
+        known = schema.attributes.get(a.name)
+        if known is not None and a.type != known.type.value:
+            kind = onnx.AttributeProto.AttributeType.Name(a.type)
+            raise ImportError_(f"attribute '{a.name}' is {kind}, expected {known.type.name}")
 
 
 class Unavailable:

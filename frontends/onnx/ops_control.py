@@ -348,10 +348,10 @@ def split_to_sequence(c: NodeContext):
     size = c.shape()[axis]
     if not isinstance(size, int):
         raise ImportError_(f"dim {axis} must be known to split it")
-    if not c.has(1):
-        sizes = [1] * size
-    elif rank_of(c[1]) == 0:
-        each = c.ints(1, "split")[0]
+    if not c.has(1) or rank_of(c[1]) == 0:
+        each = c.ints(1, "split")[0] if c.has(1) else 1
+        if each < 1 or size // each > MAX_UNROLL:
+            raise ImportError_(f"{size} elements in parts of {each}")
         sizes = [each] * (size // each) + ([size % each] if size % each else [])
     else:
         sizes = c.ints(1, "split")
