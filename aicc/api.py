@@ -290,7 +290,6 @@ def collector_paused() -> Iterator[None]:
 def _compile(model: Any, inputs: Inputs | None, request: _Request) -> CompiledModel:
     imported = import_any(model, inputs, request.ranges)
     module, target = imported.module, request.backend
-    module.verify()
     original = module.clone()
     context = CompileContext(
         evaluator=target,

@@ -38,6 +38,15 @@ def import_any(
     Raises CompileError for what can't be read or imported.
     """
     load_ops()
+    imported = _import(model, inputs, ranges)
+    try:
+        imported.module.verify()
+    except VerifyException as e:
+        raise CompileError(f"the model is malformed: {e}") from e
+    return imported
+
+
+def _import(model: Any, inputs: Any, ranges: Mapping[str, Range]) -> Imported:
     if isinstance(model, ModuleOp):
         return Imported(model.clone())
     if isinstance(model, (str, Path)):

@@ -39,8 +39,8 @@ class GatherFirst(RewritePattern):
             picked = b.emit(GatherElements, x, op.indices, axis=axis)
             result = b.emit(Sub, b.emit(Sub, picked, most), log)
         result.name_hint = op.result.name_hint
-        rewriter.replace_matched_op([], [result])
-        rewriter.erase_op(source)
+        rewriter.replace(op, [], [result])
+        rewriter.erase(source)
 
 
 class GatherLogSoftmax(ModulePass):

@@ -84,7 +84,7 @@ def replace(
         new.name_hint = op.results[0].name_hint
         rewriter.replace(op, [], [new])
     else:
-        rewriter.erase_op(made)
+        rewriter.erase(made)
 
 
 class RaiseSoftmax(RewritePattern):

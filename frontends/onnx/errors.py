@@ -26,3 +26,11 @@ class NeedsValue(ImportError_):
             else "it is computed by the model"
         )
         super().__init__(f"'{what}' must be known at compile time; {hint}")
+
+
+class Unavailable:
+    """Stands for the outputs of an unsupported node, so that the rest is still looked at."""
+
+
+class UnavailableBody(Exception):
+    """A subgraph whose results an unsupported node gives: its own node gives none either."""

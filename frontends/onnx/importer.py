@@ -19,7 +19,13 @@ from xdsl.utils.exceptions import VerifyException
 
 from aicc.frontends.onnx import functions
 from aicc.frontends.onnx.context import NodeContext, Optional_, Sequence_, onnx_dtype
-from aicc.frontends.onnx.errors import ImportError_, NeedsValue, UnsupportedOps
+from aicc.frontends.onnx.errors import (
+    ImportError_,
+    NeedsValue,
+    Unavailable,
+    UnavailableBody,
+    UnsupportedOps,
+)
 from aicc.frontends.onnx.table import find_importer
 from aicc.frontends.onnx.tensors import WeightReader
 from aicc.ir.builder import GraphBuilder, SymbolScope, name_hint, name_location
@@ -148,8 +154,9 @@ class GraphImporter:
                 return
             with self.builder.at(location):
                 outputs = self.lower(node, inputs, label)
-        except UnsupportedOps:
-            raise
+        except UnavailableBody:
+            self.bind(node, Unavailable())
+            return
         except NeedsValue as e:
             if not e.args[0].startswith("node "):
                 e.args = (f"{where}: {e.args[0]}",)
@@ -247,10 +254,6 @@ def check_schema(node: onnx.NodeProto, domain: str, version: int) -> None:
         if known is not None and a.type != known.type.value:
             kind = onnx.AttributeProto.AttributeType.Name(a.type)
             raise ImportError_(f"attribute '{a.name}' is {kind}, expected {known.type.name}")
-
-
-class Unavailable:
-    """Stands for the outputs of an unsupported node, so that the rest is still looked at."""
 
 
 class StringTensor:

@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Block, Region, SSAValue
 
 from aicc.frontends.onnx.context import NodeContext, Optional_, Sequence_
-from aicc.frontends.onnx.errors import ImportError_
+from aicc.frontends.onnx.errors import ImportError_, Unavailable, UnavailableBody
 from aicc.frontends.onnx.table import onnx_op
 from aicc.ir import graph
 from aicc.ir.dtypes import i1, i64
@@ -39,7 +39,10 @@ def run_in_block(
     child = c.importer.child(block=block)
     for info, value in zip(body.input, inputs, strict=False):
         child.scope[info.name] = value
-    return child.run(body)
+    results = child.run(body)
+    if any(isinstance(v, Unavailable) for v in results):
+        raise UnavailableBody
+    return results
 
 
 def end_block(block: Block, values: Sequence[SSAValue]) -> None:

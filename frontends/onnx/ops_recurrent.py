@@ -79,6 +79,8 @@ class _Cell:
 
     def __init__(self, c: NodeContext, gates: int, activations: Sequence[str]):
         self.c = c
+        if any(c.rank(i) != 3 for i in range(3)):
+            raise ImportError_("X, W and R must have three dims")
         self.direction = c.attr("direction", "forward")
         self.directions = 2 if self.direction == "bidirectional" else 1
         hidden = c.attr("hidden_size", None) or shape_of(c[2])[-1]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
 from xdsl.ir import SSAValue
 
 from aicc.frontends.onnx.context import NodeContext
 from aicc.frontends.onnx.errors import ImportError_
 from aicc.frontends.onnx.table import onnx_op
-from aicc.frontends.onnx.tensors import WeightReader
 from aicc.ir import graph
 from aicc.ir.constants import DenseAttr
 from aicc.ir.dtypes import i1, i64
@@ -24,7 +22,7 @@ def constant(c: NodeContext):
     if c.has_attr("value"):
         return c.emit(graph.Constant, value=c.importer.state.weights.attribute(c.attr("value")))
     if c.has_attr("sparse_value"):
-        return c.b.constant(WeightReader(None).sparse(c.attr("sparse_value")))
+        return c.b.constant(c.importer.state.weights.sparse(c.attr("sparse_value")))
     for name, dtype in (
         ("value_float", np.float32),
         ("value_floats", np.float32),
@@ -38,8 +36,9 @@ def constant(c: NodeContext):
 
 @onnx_op("ConstantOfShape")
 def constant_of_shape(c: NodeContext):
-    value = onnx.numpy_helper.to_array(c.attr("value")) if c.has_attr("value") else np.float32(0)
-    return c.b.expand(c.b.constant(np.asarray(value).reshape(())), c.dims(0))
+    weights = c.importer.state.weights
+    value = weights.array(c.attr("value")) if c.has_attr("value") else np.zeros((), np.float32)
+    return c.b.expand(c.b.constant(value.reshape(())), c.dims(0))
 
 
 @onnx_op("Shape")

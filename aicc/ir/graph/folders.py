@@ -31,7 +31,10 @@ def constant_of(value: SSAValue | None) -> np.ndarray | None:
 def is_splat(value: SSAValue, number: float) -> bool:
     """Whether the value is a small constant with `number` everywhere."""
     array = constant_of(value)
-    return array is not None and 0 < array.size <= 64 and bool((array == number).all())
+    if array is None or not 0 < array.size <= 64:
+        return False
+    # 0 is 0.0 only: x − (−0.0) is not x for −0.0.
+    return bool((array == number).all()) and not np.signbit(array.astype(np.float64)).any()
 
 
 def _same_type(op: GraphOp) -> SSAValue | None:

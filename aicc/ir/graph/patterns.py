@@ -78,7 +78,7 @@ class IfOfConstant(RewritePattern):
         end = block.last_op
         assert isinstance(end, Yield)
         values = list(end.operands)
-        rewriter.erase_op(end)
+        rewriter.erase(end)
         rewriter.inline_block(block, _before(op))
         rewriter.replace(op, [], values)
 
