@@ -34,6 +34,7 @@ from aicc import __version__
 from aicc.errors import ArtifactError
 from aicc.ir.asm import named_constants, parse_module, print_module
 from aicc.ir.module import input_names, main_of, output_names, return_of, symbol_ranges
+from aicc.ir.tile import check_launches
 from aicc.plugins import load_ops
 from aicc.targets import Program
 from aicc.weights import open_weights, save_weights
@@ -189,6 +190,8 @@ def load_artifact(path: str | Path) -> Artifact:
     weights = open_weights(path / "model.safetensors")
     try:
         module = parse_module((path / "model.mlir").read_text(), str(path / "model.mlir"), weights)
-    except (ParseError, VerifyException) as e:
+        check_launches(module)
+        main_of(module)
+    except (ParseError, VerifyException, ValueError, RecursionError) as e:
         raise ArtifactError(f"{path}: {e}") from e
     return Artifact(path, manifest, module)

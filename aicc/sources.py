@@ -15,6 +15,7 @@ from xdsl.utils.exceptions import ParseError, VerifyException
 
 from aicc.dims import Range
 from aicc.errors import CompileError, InputError
+from aicc.ir.tile import check_launches
 from aicc.plugins import load_ops
 
 
@@ -41,7 +42,8 @@ def import_any(
     imported = _import(model, inputs, ranges)
     try:
         imported.module.verify()
-    except VerifyException as e:
+        check_launches(imported.module)
+    except (VerifyException, ValueError) as e:
         raise CompileError(f"the model is malformed: {e}") from e
     return imported
 

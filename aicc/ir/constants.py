@@ -344,6 +344,8 @@ def parse_elements(text: str, shape: Sequence[int], dtype: DType) -> np.ndarray:
 
 def _fill(flat: np.ndarray, count: int, shape: Sequence[int]) -> np.ndarray:
     if flat.size == 1 and count != 1:
+        if expands_too_far(0, count * flat.itemsize):
+            raise ValueError(f"one element for {count:,}: write graph.expand of a scalar")
         return np.full(tuple(shape), flat[0], flat.dtype)
     if flat.size != count:
         raise ValueError(f"expected {count} elements, got {flat.size}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import OpResult, SSAValue
 from xdsl.irdl import result_def, var_operand_def, var_result_def
@@ -12,6 +13,7 @@ from aicc.ir.graph.common import PURE, require
 from aicc.ir.op import TENSOR, GraphOp, graph_op
 from aicc.ir.params import DIMS, INTS, param
 from aicc.ir.symbols import Dim, SymExpr, ceildiv, maximum
+from aicc.ir.tile.ops import Kernel
 from aicc.ir.types import bytes_of, shape_of, typical
 
 ALIGNMENT = 256
@@ -116,3 +118,19 @@ def most_live_bytes(func: FuncOp) -> int:
             held = at.setdefault(step, {})
             held[offset] = max(held.get(offset, 0), size)
     return max((sum(held.values()) for held in at.values()), default=0)
+
+
+def check_launches(module: ModuleOp) -> None:
+    """Raise ValueError for a launch of a kernel that isn't there, or takes other operands."""
+    kernels = {op.sym_name: op for op in module.ops if isinstance(op, Kernel)}
+    for op in module.walk():
+        if not isinstance(op, Launch):
+            continue
+        if (kernel := kernels.get(op.kernel)) is None:
+            raise ValueError(f"tile.launch: the module has no kernel @{op.kernel}")
+        given, args = (*op.inputs, *op.outputs), kernel.body.block.args
+        if len(op.inputs) != kernel.inputs or len(given) != len(args):
+            raise ValueError(
+                f"tile.launch: @{op.kernel} takes {kernel.inputs} operands and gives "
+                f"{len(args) - kernel.inputs}, not {len(op.inputs)} and {len(op.outputs)}"
+            )
