@@ -38,7 +38,7 @@ def parse_module(
 
     Raises xDSL's ParseError or VerifyException on bad text.
     """
-    check_strings(text, name)
+    check_text(text, name)
     context = context.clone() if context is not None else CompileContext()
     if weights is not None:
         context.weights = weights
@@ -47,15 +47,24 @@ def parse_module(
     return module
 
 
-_STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|"')
+_STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|"|(?:(?<![\w%@#^!.])|(?<=x))[su]?i(\d{6,})\b')
+WIDEST = 2**24 - 1
+"""Bits of the widest integer type that MLIR has."""
 
 
-def check_strings(text: str, name: str) -> None:
-    """Raise ParseError for a string without an end: xDSL's lexer takes exponential time for it."""
+def check_text(text: str, name: str) -> None:
+    """Raise ParseError for what xDSL would take endless time or memory for.
+
+    Those are strings without an end and integer types of billions of bits.
+    """
     for found in _STRINGS.finditer(text):
+        what = None
         if found[0] == '"':
-            span = Span(found.start(), found.end(), Input(text, name))
-            raise ParseError(span, "a string without an end")
+            what = "a string without an end"
+        elif found[1] and (len(found[1]) > 8 or int(found[1]) > WIDEST):
+            what = f"an integer type of more than {WIDEST} bits"
+        if what is not None:
+            raise ParseError(Span(found.start(), found.end(), Input(text, name)), what)
 
 
 def named_constants(module: Operation) -> dict[str, DenseAttr]:

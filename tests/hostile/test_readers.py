@@ -93,6 +93,7 @@ TEXTS = {
     "literal": "func.func @main() -> tensor<4xf32> { %0 = graph.constant dense<" + "[" * 20_000,
     "number": "#a = " + "1" * 100_000,
     "nothing": "\x00" * 1000,
+    "wide integer": "func.func @main(%x: tensor<2xi99999999999>) { func.return }",
     "string": 'func.func @main(%x: tensor<f32> {graph.name = "' + "ab" * 40 + ") { func.return }",
 }
 

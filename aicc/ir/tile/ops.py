@@ -144,7 +144,7 @@ class Axis(GraphOp):
     rank: int = param(int)
 
     def infer(self, values: SymbolicValues) -> Sequence[Attribute]:  # type: ignore[override]
-        require(self, 0 <= self.dim < self.rank, "dim is out of range")
+        require(self, 0 <= self.dim < self.rank <= 64, "dim or rank is out of range")
         shape: list[Dim] = [1] * self.rank
         shape[self.dim] = self.block[0]
         return [tile(shape, INDEX)]
