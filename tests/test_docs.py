@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aicc.ir.asm import parse_module
@@ -45,6 +46,41 @@ def test_blocks_run(page, tmp_path):
             [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
+
+
+COMMAND = re.compile(r"^    ((?:aicc|cc) .*)$", re.M)
+SHORTER = {"--graphs 1000": "--graphs 5"}
+NEEDS_A_GPU = ("aicc tune", "--tuning")
+
+
+@pytest.mark.timeout(600)
+def test_commands_of_the_readme(tmp_path):
+    """All of them, in their order, in a folder with a model, a module, samples and a dump."""
+    shutil.copy(ROOT / "examples/digits/digits.onnx", tmp_path / "model.onnx")
+    shutil.copy(ROOT / "tests/regressions/sigmoid-tails.mlir", tmp_path / "dump.mlir")
+    images = np.random.default_rng(0).random((64, 1, 8, 8), np.float32)
+    np.save(tmp_path / "samples.npy", images[:4])
+    np.savez(tmp_path / "samples.npz", image=images)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/module.py").write_text(
+        "import torch\n\n"
+        "def factory():\n    return torch.nn.Linear(4, 2).eval(), (torch.ones(3, 4),)\n"
+    )
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for name in ("AICC_TARGET", "TRITON_INTERPRET"):
+        environment.pop(name, None)
+    commands = COMMAND.findall((ROOT / "README.md").read_text())
+    assert len(commands) > 15
+    for line in commands:
+        if any(n in line for n in NEEDS_A_GPU):
+            continue
+        for long, short in SHORTER.items():
+            line = line.replace(long, short)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line],
+            capture_output=True, text=True, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
 def test_the_reference_is_the_declarations():

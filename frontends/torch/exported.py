@@ -80,7 +80,11 @@ def exported_program(
             default.pop(op, None)
     for op, fn in table.items():
         default[op] = fn
-    return model.run_decompositions(default)
+    try:
+        return model.run_decompositions(default)
+    except Exception as e:  # of many kinds, for a program that contradicts itself
+        why = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
+        raise TorchImportError(f"the program can't be decomposed: {why}") from e
 
 
 def _export(model: torch.nn.Module, inputs: Any, ranges: Ranges) -> torch.export.ExportedProgram:
