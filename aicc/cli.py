@@ -145,7 +145,7 @@ def compile(
     if explain_fusion:
         _explain(remarks)
     if report is not None:
-        cli_checks.write_report(report, compiled, model, recorder, remarks or ())
+        cli_checks.write_report(report, compiled, model, recorder, remarks or (), archs)
     if verify:
         _verify(compiled, source, dim)
     where = output if output is not None else Path(_stem(model) + ".aicc")

@@ -200,12 +200,13 @@ def write_report(
     model: str,
     recorder: Recorder | None,
     remarks: Sequence[str],
+    archs: Sequence[str] = (),
 ) -> None:
     from aicc.html.collect import report_data
     from aicc.html.page import page
 
     quantized = Path(model) if Path(model).is_dir() else None
-    data = report_data(compiled, Path(model).name, recorder, remarks, quantized)
+    data = report_data(compiled, Path(model).name, recorder, remarks, quantized, archs)
     path.write_text(page(data))
     typer.echo(f"report: {path}", err=True)
 
@@ -215,6 +216,9 @@ def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
     target: Annotated[str | None, typer.Option(help="As for aicc compile.")] = None,
     dim: DimOption = [],  # noqa: B006
+    arch: Annotated[
+        str, typer.Option(help="Chips to say for what kernels take of them: sm_80,sm_90.")
+    ] = "",
 ) -> None:
     """Write one HTML page that shows MODEL from its layers to its kernels, pass by pass.
 
@@ -223,8 +227,9 @@ def report(
     import aicc.api
     from aicc.dims import parse_dim_options
 
+    archs = [a for a in arch.split(",") if a]
     if (Path(model) / "manifest.json").is_file():
-        write_report(output, aicc.api.load(model), model, None, ())
+        write_report(output, aicc.api.load(model), model, None, (), archs)
         return
     recorder, remarks = recorder_for(output), list[str]()
     compiled = aicc.api.compile(
@@ -234,4 +239,4 @@ def report(
         observer=recorder,
         remarks=remarks,
     )
-    write_report(output, compiled, model, recorder, remarks)
+    write_report(output, compiled, model, recorder, remarks, archs)

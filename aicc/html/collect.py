@@ -61,8 +61,12 @@ def report_data(
     recorder: Recorder | None = None,
     remarks: Sequence[str] = (),
     quantization: Path | None = None,
+    archs: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything that the page shows; without a recorder, as of an artifact, only the final IR."""
+    """Everything that the page shows; without a recorder, as of an artifact, only the final IR.
+
+    `archs`: chips that kernels are compiled for, to show what they take of them.
+    """
     summary = compiled.report()
     records = compiled._records
     passes: list[dict[str, Any]] = []
@@ -97,7 +101,7 @@ def report_data(
         },
         "passes": passes,
         "graph": graph_nodes(imported),
-        "kernels": kernels(compiled, recorder.inside if recorder else {}),
+        "kernels": kernels(compiled, recorder.inside if recorder else {}, archs),
         "rooflines": {
             c.name: {"bandwidth": c.memory, "flops": c.cores * c.clock * c.scalar,
                      "dots": c.cores * c.clock * max(c.dot.values(), default=c.scalar)}
@@ -152,13 +156,17 @@ def divided(nodes: list[dict[str, Any]]) -> None:
             node["path"] = [*node["path"], f"ops {start} to {min(start + MANY, len(own)) - 1}"]
 
 
-def kernels(compiled: CompiledModel, inside: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def kernels(
+    compiled: CompiledModel, inside: Mapping[str, Sequence[str]], archs: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """The tile kernels: work, schedule, text in IR and in the target's language, and their ops."""
     launches: dict[str, list[Operation]] = {}
     for op in compiled.module.walk():
         if isinstance(op, tile.Launch):
             launches.setdefault(op.kernel, []).append(op)
     sources: Mapping[str, str] = getattr(compiled._program, "sources", {})
+    measure = getattr(compiled._program, "resources", None) if archs else None
+    resources = {} if measure is None else measure(archs)
     found = []
     for kernel in compiled.module.ops:
         if not isinstance(kernel, tile.Kernel):
@@ -176,6 +184,7 @@ def kernels(compiled: CompiledModel, inside: Mapping[str, Sequence[str]]) -> lis
                 "bytes": typical(total(kernel.moved)),
                 "schedule": dict(kernel.schedule),
                 "origin": getattr(kernel, "origin", None) or "",
+                "resources": resources.get(name, {}),
                 "places": list(places),
                 "ir": packed(print_module(kernel, locations=False)),
                 "source": packed(sources.get(name) or source_of(compiled.source, name)),

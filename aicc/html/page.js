@@ -172,12 +172,17 @@ async function passesPart(argument) {
   return html("div", { class: "columns" }, list, fill);
 }
 
+function taken(resources) {
+  return Object.entries(resources).map(([chip, r]) =>
+    `${chip}: ${r.registers} registers, ${bytes(r.spilled)} spilled, ${bytes(r.shared)} shared${r.tensor_cores ? (r.wgmma ? ", wgmma" : ", mma") : ""}`).join("; ");
+}
+
 async function kernelsPart(argument) {
   const index = data.kernels.findIndex((k) => k.name === decodeURIComponent(argument || ""));
-  const one = data.kernels[index];
+  const one = data.kernels[index], measured = data.kernels.some((k) => Object.keys(k.resources).length);
   const rows = data.kernels.map((k) => [
     html("button", { onclick: () => show("kernels", encodeURIComponent(k.name)) }, k.name), k.launches, k.flops, k.bytes,
-    k.bytes ? (k.flops / k.bytes).toFixed(2) : "", Object.entries(k.schedule).map(([a, b]) => `${a}=${b}`).join(" "), k.origin]);
+    k.bytes ? (k.flops / k.bytes).toFixed(2) : "", Object.entries(k.schedule).map(([a, b]) => `${a}=${b}`).join(" "), k.origin, ...(measured ? [taken(k.resources)] : [])]);
   const chips = Object.keys(data.rooflines), slot = html("div");
   const draw = (name) => slot.replaceChildren(drawRoofline(data.kernels, data.rooflines[name]));
   const select = html("select", { "aria-label": "Chip", onchange: (e) => draw(e.target.value) }, ...chips.map((c) => html("option", {}, c)));
@@ -190,7 +195,7 @@ async function kernelsPart(argument) {
   }
   if (!data.kernels.length) return html("p", {}, `The ${data.target} target has no kernels: it runs the graph op by op.`);
   return html("div", {}, found, html("h2", {}, `${data.kernels.length} kernels; FLOPs and bytes of one launch, symbols being typical`),
-    table(["kernel", "launches", "FLOPs", "bytes", "FLOPs/byte", "schedule", "chosen by"], rows),
+    table(["kernel", "launches", "FLOPs", "bytes", "FLOPs/byte", "schedule", "chosen by", ...(measured ? ["on the chip"] : [])], rows),
     html("h2", { style: "margin-top:20px" }, "Where they would lie under a chip's roof "), select, slot);
 }
 

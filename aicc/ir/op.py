@@ -255,8 +255,8 @@ class GraphOp(HasFolderInterface, IRDLOperation, ABC):
         for name, value in raw.items():
             try:
                 properties[name] = cls.PARAMS[name].encode(value)
-            except VerifyException as e:
-                parser.raise_error(str(e))
+            except (VerifyException, TypeError, ValueError) as e:
+                parser.raise_error(f"parameter '{name}': {e}")
         flat, sizes = _group_parsed(cls, parser, operands)
         if _needs_segments(cls):
             properties[_SEGMENTS] = DenseArrayBase.from_list(i32_type, sizes)
@@ -388,7 +388,10 @@ def _parse_params(cls: type[GraphOp], parser: Parser) -> dict[str, Any]:
         if name in raw:
             parser.raise_error(f"parameter '{name}' is given twice")
         parser.parse_punctuation("=")
-        raw[name] = cls.PARAMS[name].kind.parse(parser)
+        try:
+            raw[name] = cls.PARAMS[name].kind.parse(parser)
+        except (TypeError, ValueError) as e:
+            parser.raise_error(f"parameter '{name}': {e}")
         if parser.parse_optional_punctuation("}"):
             return raw
         parser.parse_punctuation(",")

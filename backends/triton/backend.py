@@ -9,11 +9,12 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -26,6 +27,9 @@ from aicc.ir.chips import DEFAULT_CHIP
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
 from aicc.ir.tile.identity import kernel_key
+
+if TYPE_CHECKING:
+    from aicc.backends.triton.aot import Binary
 
 WORKSPACES = 8
 """For how many sets of sizes a thread keeps its buffers."""
@@ -113,20 +117,31 @@ class TritonProgram:
 
         Raises ValueError for a chip that Triton doesn't know, RuntimeError in its interpreter.
         """
+        files = {"tuning.json": self.tuning().encode()}
+        for binary in self.binaries(archs):
+            stem = f"{binary.kernel}.{binary.arch}"
+            files[f"{stem}.{binary.kind}"] = binary.code
+            files[f"{stem}.json"] = binary.description().encode()
+        return files
+
+    def binaries(self, archs: Sequence[str]) -> Iterator[Binary]:
+        """Each kernel compiled for each chip. Raises as `files` does."""
         from aicc.backends.triton.aot import compile_kernel
         from aicc.backends.triton.tensors import interpreted
 
         if archs and interpreted():
             raise RuntimeError("TRITON_INTERPRET is set: nothing is compiled in the interpreter")
-        files = {"tuning.json": self.tuning().encode()}
         jobs = [(kernel, arch) for arch in archs for kernel in self._program.kernels.values()]
         module = self.module()
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Triton compiles without Python's lock
-            for binary in pool.map(lambda job: compile_kernel(module, *job), jobs):
-                stem = f"{binary.kernel}.{binary.arch}"
-                files[f"{stem}.{binary.kind}"] = binary.code
-                files[f"{stem}.json"] = binary.description().encode()
-        return files
+            yield from pool.map(lambda job: compile_kernel(module, *job), jobs)
+
+    def resources(self, archs: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """By kernel and chip (NVIDIA's only): registers, spilled and shared bytes, matrix units."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for binary in self.binaries([a for a in archs if a.startswith("sm_")]):
+            found.setdefault(binary.kernel, {})[binary.arch] = asdict(binary.resources())
+        return found
 
     def tuning(self) -> str:
         """Each kernel's schedule and what chose it, as JSON."""

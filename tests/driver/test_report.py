@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ import aicc
 from aicc.cli import main
 from aicc.html.collect import Recorder, divided, report_data, source_of
 from aicc.html.page import HERE, page
+from tests.driver.firefox import COMMAND, Firefox
 
+SMALL = "tests/regressions/sigmoid-tails.mlir"
 DIGITS = "examples/digits/digits.onnx"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 in_browser = pytest.mark.skipif(BROWSER is None, reason="Chromium isn't installed")
@@ -122,47 +126,49 @@ def dom(text: str, tmp_path, part: str = "", script: str = "") -> str:
     return done.stdout
 
 
+PARTS = [
+    ("overview", "FLOPs"),
+    ("graph", "block1"),
+    ("graph/block1", "block1"),
+    ("passes/4", "batch-norm-fold: "),
+    ("passes/5", "changed nothing"),
+    ("kernels/conv_relu", "conv_relu_kernel"),
+    ("memory", "what lives at once"),
+    ("fusion", "share a kernel"),
+]
+
+
 @in_browser
-@pytest.mark.parametrize(
-    "part, text",
-    [
-        ("overview", "FLOPs"),
-        ("graph", "block1"),
-        ("graph/block1", "block1"),
-        ("passes/4", "batch-norm-fold: "),
-        ("passes/5", "changed nothing"),
-        ("kernels/conv_relu", "conv_relu_kernel"),
-        ("memory", "what lives at once"),
-        ("fusion", "share a kernel"),
-    ],
-)
+@pytest.mark.parametrize("part, text", PARTS)
 def test_parts_show(part, text, data, tmp_path):
     shown = dom(page(data), tmp_path, part)
     assert f'data-ready="#{part}"' in shown
     assert text in shown[shown.index("<main") : shown.index("</main>")]
 
 
+KEYS = """
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+(async () => {
+  await wait(500);
+  const key = (at, name) =>
+    at.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+  const tabs = document.querySelectorAll("[role=tab]");
+  tabs[1].focus(); key(tabs[1], "ArrowRight"); await wait(500);
+  document.body.dataset.went = location.hash;
+  const lines = document.querySelector(".lines");
+  const here = () => document.querySelector(".row.current").textContent;
+  for (let i = 0; i < 40 && !here().includes("graph.conv "); i++) key(lines, "ArrowDown");
+  key(lines, "Enter"); await wait(1500);
+  document.body.dataset.traced = document.getElementById("trace").innerText;
+  key(document.body, "Escape");
+  document.body.dataset.closed = document.getElementById("trace").hidden;
+})();"""
+
+
 @in_browser
 def test_keys(data, tmp_path):
     """The right arrow goes to the next tab; Enter on a line follows its op; Esc closes."""
-    script = """
-    const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-    (async () => {
-      await wait(500);
-      const key = (at, name) =>
-        at.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
-      const tabs = document.querySelectorAll("[role=tab]");
-      tabs[1].focus(); key(tabs[1], "ArrowRight"); await wait(500);
-      document.body.dataset.went = location.hash;
-      const lines = document.querySelector(".lines");
-      const here = () => document.querySelector(".row.current").textContent;
-      for (let i = 0; i < 40 && !here().includes("graph.conv "); i++) key(lines, "ArrowDown");
-      key(lines, "Enter"); await wait(1500);
-      document.body.dataset.traced = document.getElementById("trace").innerText;
-      key(document.body, "Escape");
-      document.body.dataset.closed = document.getElementById("trace").hidden;
-    })();"""
-    shown = dom(page(data), tmp_path, "graph", script)
+    shown = dom(page(data), tmp_path, "graph", KEYS)
     assert 'data-went="#passes"' in shown and 'data-closed="true"' in shown
     traced = re.search(r'data-traced="([^"]*)"', shown)
     assert traced is not None and "/block" in traced[1] and "kernel conv_relu" in traced[1]
@@ -199,3 +205,56 @@ def test_differences_of_lines(tmp_path):
     document.body.dataset.wrong = wrong;"""
     )
     assert 'data-wrong="0"' in dom("<!doctype html><body></body>", tmp_path, "", script)
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory):
+    if COMMAND is None:
+        pytest.skip("Firefox isn't installed")
+    found = Firefox(tmp_path_factory.mktemp("firefox"))
+    yield found
+    found.close()
+
+
+def wait_for(firefox: Firefox, test: str) -> None:
+    end = time.monotonic() + 30
+    while not firefox.script(f"return Boolean({test})"):
+        assert time.monotonic() < end, f"not within 30 s: {test}"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("part, text", PARTS)
+def test_parts_show_in_firefox(part, text, data, tmp_path, firefox):
+    (tmp_path / "page.html").write_text(page(data))
+    firefox.open(f"file://{tmp_path}/page.html#{part}")
+    wait_for(firefox, f"document.body.dataset.ready === '#{part}'")
+    assert text in firefox.script("return document.querySelector('main').textContent")
+
+
+def test_keys_in_firefox(data, tmp_path, firefox):
+    (tmp_path / "page.html").write_text(page(data))
+    firefox.open(f"file://{tmp_path}/page.html#graph")
+    firefox.script(KEYS)
+    wait_for(firefox, "document.body.dataset.closed")
+    went, closed, traced = (
+        firefox.script(f"return document.body.dataset.{n}") for n in ("went", "closed", "traced")
+    )
+    assert went == "#passes" and closed == "true"
+    assert "/block" in traced and "kernel conv_relu" in traced
+
+
+def test_what_kernels_take_of_a_chip(tmp_path):
+    pytest.importorskip("triton")
+    out = tmp_path / "r.html"
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "aicc", "report", SMALL, "--target", "triton"]
+    done = subprocess.run(
+        [*command, "--arch", "sm_90", "-o", str(out)],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', out.read_text())
+    assert found is not None
+    for kernel in json.loads(found[1])["kernels"]:
+        taken = kernel["resources"]["sm_90"]
+        assert 0 < taken["registers"] <= 255 and taken["spilled"] == 0
