@@ -209,3 +209,56 @@ def resident() -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     pytest.skip("only Linux says how much memory a process holds")
+
+
+TUNING = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch, aicc
+from aicc.tuning import Record, tune
+from tests.driver.test_tuning import Stub
+
+class Slow(Stub):
+    def measure(self, kernel, schedules):
+        time.sleep(0.004)
+        return super().measure(kernel, schedules)
+
+path, draw = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+layers = [m for n in range(4, 12) for m in (torch.nn.Linear(4 * n, 4 * n + 4), torch.nn.Tanh())]
+model = aicc.compile(torch.nn.Sequential(*layers).eval(), (torch.zeros(5, 16),), target="triton")
+model._program = Slow()
+tune(model, Record.load(path))
+every = len(Record.load(path).entries)
+kept, unfinished = every, 0
+for _ in range(int(sys.argv[3])):
+    if kept == every:
+        path.unlink()
+        kept = 0
+    child = os.fork()
+    if child == 0:
+        tune(model, Record.load(path))
+        os._exit(0)
+    time.sleep(draw.uniform(0, 0.006 * every))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    now = len(Record.load(path).entries)  # raises for a record that is damaged
+    assert now >= kept, (now, kept)
+    kept = now
+    unfinished += now < every
+tune(model, Record.load(path))
+assert len(Record.load(path).entries) == every >= 8, every
+left = [p.name for p in path.parent.iterdir() if p != path]
+print(f"{unfinished} of {sys.argv[3]} unfinished; {len(left)} files left over")
+"""
+
+
+def test_killed_while_tuning(tmp_path):
+    """At 50 moments: the record can be read, and no schedule that was measured is lost."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", TUNING, str(tmp_path / "record.json"), "3", "50"],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    unfinished = int(done.stdout.split()[0])
+    assert unfinished > 20, done.stdout
