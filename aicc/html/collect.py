@@ -39,15 +39,37 @@ class Recorder:
     inside: dict[str, list[str]] = field(default_factory=dict)
     """The places of all ops that were fused into one, by the place that the kernel has."""
 
+    _last: list[Any] = field(default_factory=list)
+
     def __call__(self, name: str, number: int, total: int, module: ModuleOp) -> None:
-        text = print_module(module)
-        same = bool(self.passes) and self.passes[-1]["text"] == text
+        now = snapshot(module)
+        same = bool(self.passes) and now == self._last
+        text = self.passes[-1]["text"] if same else print_module(module)
+        same |= bool(self.passes) and self.passes[-1]["text"] == text
+        self._last = now
         self.passes.append({"name": name, "text": text, "same": same})
         for op in module.walk():
             if isinstance(op, graph.Fused):
                 places = [place_of(o.location) for o in op.ops()]
                 known = self.inside.setdefault(place_of(op.location), [])
                 known += [p for p in dict.fromkeys(places) if p and p not in known]
+
+
+def snapshot(module: ModuleOp) -> list[Any]:
+    """All that a module's text says, op by op, without the text: far quicker to compare."""
+    return [
+        (
+            op,
+            op.parent,
+            tuple(op.operands),
+            tuple(op.properties.items()),
+            tuple(op.attributes.items()),
+            tuple((r.type, r.name_hint) for r in op.results),
+            tuple((a.type, a.name_hint) for r in op.regions for b in r.blocks for a in b.args),
+            op.location,
+        )
+        for op in module.walk()
+    ]
 
 
 def packed(text: str) -> str:
