@@ -99,6 +99,10 @@ def require_lengths(op: GraphOp, n: int, **lists: Sequence[object]) -> None:
             raise VerifyException(f"{op.name}: {name} must have {n} entries, got {len(entries)}")
 
 
+MOST_DIMS = 1024
+"""More dims than any tensor has."""
+
+
 def structural(
     op: GraphOp, name: str, values: SymbolicValues, length: int | None = None
 ) -> Sequence[Dim | None] | None:
@@ -116,6 +120,8 @@ def structural(
         dims = values.get(operand)
         if dims is None:
             n = shape_of(operand)[0]
+            if isinstance(n, int) and n > MOST_DIMS:
+                raise VerifyException(f"{op.name}: {name} has {n:,} elements: no rank is so high")
             dims = (None,) * n if isinstance(n, int) else None
     if length is not None and dims is not None and len(dims) != length:
         raise VerifyException(f"{op.name}: {name} must have {length} entries, got {len(dims)}")
