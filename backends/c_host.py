@@ -16,7 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.c_spellings import TYPES
 from aicc.backends.c_text import Unprintable, cpp_name, dim_text, kernel_name
-from aicc.backends.printing import name_constant, origin_text
+from aicc.backends.printing import name_constant, origin_text, plain
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.module import bound_symbols, functions, input_names, main_of, output_names, return_of
@@ -172,10 +172,10 @@ class HostProgram:
         lines = ["Inputs, row-major:"]
         func = self.func
         for i, (name, arg) in enumerate(zip(input_names(func), func.args, strict=True)):
-            lines.append(f"  {i}: {name}, {described(arg)}")
+            lines.append(f"  {i}: {plain(name)}, {described(arg)}")
         lines.append("Outputs:")
         for i, (name, v) in enumerate(zip(output_names(func), self.outputs, strict=True)):
-            lines.append(f"  {i}: {name}, {described(v)}")
+            lines.append(f"  {i}: {plain(name)}, {described(v)}")
         if self.sizes:
             lines.append(f"Sizes, in this order: {', '.join(self.sizes)}")
         return lines
@@ -268,7 +268,11 @@ def root_of(value: SSAValue) -> SSAValue:
 
 
 def escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    """What stands between the quotes of a string literal in C, in UTF-8."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?")
+    return "".join(
+        c if c.isprintable() else "".join(f"\\{b:03o}" for b in c.encode()) for c in quoted
+    )
 
 
 def arrays_of(constants: Mapping[str, DenseAttr]) -> list[np.ndarray]:

@@ -42,10 +42,23 @@ def fresh_name(hint: str | None, taken: set[str]) -> str:
     return name
 
 
+LONGEST_NAME = 300
+
+
+def plain(text: str) -> str:
+    """A name of the model's as it may stand in a comment or a docstring of any language.
+
+    Nothing in it can end those: no line ends, double quotes, backslashes or C's comment marks.
+    """
+    kept = "".join(c if c.isprintable() else " " for c in text[:LONGEST_NAME])
+    kept = kept.replace('"', "'").replace("\\", "/").replace("??/", "?? /")
+    return kept.replace("*/", "* /").replace("/*", "/ *")
+
+
 def origin_text(op: Operation, otherwise: str) -> str:
     """Where in the model an op comes from; `otherwise` if that isn't known."""
     names = re.findall(r'"([^"\\]*)"', str(op.location))
-    return ": ".join(names) or otherwise
+    return plain(": ".join(names) or otherwise)
 
 
 def name_constant(constants: dict[str, DenseAttr], op: graph.Constant) -> str:

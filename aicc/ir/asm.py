@@ -10,9 +10,11 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.parser import Parser
+from xdsl.parser.generic_parser import ParserState
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
-from xdsl.utils.lexer import Input, Span
+from xdsl.utils.lexer import Input, Span, Token
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRToken, MLIRTokenKind
 
 from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant
@@ -42,9 +44,25 @@ def parse_module(
     context = context.clone() if context is not None else CompileContext()
     if weights is not None:
         context.weights = weights
-    module = Parser(context, text, name).parse_module()
+    parser = Parser(context, "", name)
+    parser._parser_state = ParserState(_Lexer(Input(text, name)))
+    module = parser.parse_module()
     module.verify()
     return module
+
+
+class _Lexer(MLIRLexer):
+    """xDSL's, which takes every escaped string that is not ASCII for bytes, UTF-8 too."""
+
+    def _lex_string_literal(self, start_pos: int) -> MLIRToken:
+        token = super()._lex_string_literal(start_pos)
+        if token.kind is MLIRTokenKind.BYTES_LIT:
+            try:
+                MLIRTokenKind.STRING_LIT.get_string_literal_value(token.span)
+            except UnicodeDecodeError:
+                return token
+            return Token(MLIRTokenKind.STRING_LIT, token.span)
+        return token
 
 
 _STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|"|(?:(?<![\w%@#^!.])|(?<=x))[su]?i(\d{6,})\b')

@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from aicc.backends.printing import fresh_name, name_constant
+from aicc.backends.printing import fresh_name, name_constant, plain
 from aicc.backends.triton.kernels import KernelPrinter
 from aicc.backends.triton.library import LIBRARY
 from aicc.backends.triton.spellings import helper_sources
@@ -138,11 +138,11 @@ class Program:
     def signature(self) -> str:
         lines = ["Inputs:"]
         for name, arg in zip(input_names(self.func), self.func.args, strict=True):
-            lines.append(f"  {name}: {element_type(arg)}[{format_dims(shape_of(arg))}]")
+            lines.append(f"  {plain(name)}: {element_type(arg)}[{format_dims(shape_of(arg))}]")
         lines.append("Outputs:")
         results = return_of(self.func).operands
         for name, value in zip(output_names(self.func), results, strict=True):
-            lines.append(f"  {name}: {element_type(value)}[{format_dims(shape_of(value))}]")
+            lines.append(f"  {plain(name)}: {element_type(value)}[{format_dims(shape_of(value))}]")
         return "\n".join(lines)
 
     def weights(self) -> str:

@@ -61,7 +61,7 @@ class Kernel(GraphOp):
     work: tuple[Dim, ...] = param(DIMS, default=())
     moved: tuple[Dim, ...] = param(DIMS, default=())
     origin: str = param(str, default="")
-    library: str = param(str, default="")
+    library: str = param(str, default="", choices=("", "torch.mm"))
     queues: dict[str, int] = param(SCHEDULE, default={})
     places: dict[str, int] = param(SCHEDULE, default={})
     cubes: dict[str, int] = param(SCHEDULE, default={})
@@ -70,6 +70,8 @@ class Kernel(GraphOp):
         for arg in self.body.block.args:
             require(self, isinstance(arg.type, BufferType), f"argument {arg} is no buffer")
         require(self, isinstance(self.body.block.last_op, Return), "it must end in tile.return")
+        good = self.sym_name.isidentifier() and self.sym_name.isascii()
+        require(self, good, f"'{self.sym_name}' is no identifier")
         require(self, 0 <= self.inputs <= len(self.body.block.args), "more inputs than arguments")
 
     @property

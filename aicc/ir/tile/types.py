@@ -65,6 +65,9 @@ class ScheduleAttr(Data[tuple[tuple[str, int], ...]]):
     name = "tile.schedule"
 
     def __init__(self, values: Mapping[str, int]):
+        for name, value in values.items():  # they become parameters in printed sources
+            if not (name.isidentifier() and name.isascii() and isinstance(value, int)):
+                raise ValueError(f"'{name} = {value}' is no schedule parameter")
         super().__init__(tuple(values.items()))
 
     @classmethod
@@ -86,6 +89,8 @@ def _parse_items(parser: AttrParser, closing: str) -> dict[str, int]:
         if values:
             parser.parse_punctuation(",")
         name = parser.parse_identifier()
+        if not name.isidentifier():
+            parser.raise_error(f"'{name}' is no schedule parameter")
         parser.parse_punctuation("=")
         values[name] = parser.parse_integer()
     return values
