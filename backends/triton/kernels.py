@@ -422,8 +422,10 @@ def _arg_reduce(p: KernelPrinter, op: tile.ArgReduce) -> None:
 
 def _dot(p: KernelPrinter, op: tile.Dot) -> None:
     a, b, acc = p.tensor(op.a), p.tensor(op.b), p.tensor(op.acc)
-    precision = f', input_precision="{op.precision}"'
-    text = f"tl.dot({a}, {b}, {acc}{precision})"
+    options = f', input_precision="{op.precision}"'
+    if (sums := p.element(tile_element(op.acc.type))) != "tl.float32":
+        options += f", out_dtype={sums}"  # Triton up to 3.7 takes float32 for granted
+    text = f"tl.dot({a}, {b}, {acc}{options})"
     p.define(op.result, Text(text, ATOM, tile_shape(op.result.type)))
 
 
