@@ -51,6 +51,8 @@ def _load(path: str | Path, wanted: str) -> np.ndarray | dict[str, np.ndarray]:
         return np.load(path, allow_pickle=False)
     except InputError:
         raise
+    except OSError as e:
+        raise InputError(f"{path}: {e.strerror or e}") from None
     except Exception as e:  # numpy and zipfile raise exceptions of many kinds
         raise InputError(f"{path}: not {wanted}, or damaged: {e}") from None
 
