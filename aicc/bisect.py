@@ -86,8 +86,9 @@ def recheck(path: Path) -> str | None:
     """What is wrong with a reproducer now; None if it is mended."""
     found = load_reproducer(path)
     target, reference = backend(found.about.get("target", "numpy")), backend("numpy")
+    runs = backend(found.about["runs"]) if "runs" in found.about else None
     wanted = reference.run(found.module, found.inputs)
-    setting = Setting(found.about.get("pipeline", ""), target, reference)
+    setting = Setting(found.about.get("pipeline", ""), target, reference, runs)
     return trouble(found.module, found.inputs, setting, wanted)
 
 

@@ -76,8 +76,10 @@ class Finding:
         """Write it as a reproducer; the path, or None for one that has no module."""
         if not functions(self.module):
             return None
-        target = (self.setting.runs or self.setting.target).name
+        target = self.setting.target.name
         about = {"target": target, "pipeline": self.setting.pipeline, "what": self.what}
+        if self.setting.runs is not None:
+            about["runs"] = self.setting.runs.name
         if self.seed is not None:
             about["seed"] = str(self.seed)
         path = folder / f"{name or f'{target}-{self.seed}'}.mlir"

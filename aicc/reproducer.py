@@ -8,6 +8,7 @@
     }
 
 ``@inputs`` returns the inputs of ``@main``. Large constants lie in ``NAME.safetensors`` beside it.
+The passes know the target; what they made is run by it, or by what ``runs`` names.
 """
 
 from __future__ import annotations

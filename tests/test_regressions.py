@@ -26,5 +26,6 @@ def test_regression(path):
         pipeline = found.about["pipeline"]
     reference = backend("numpy")
     wanted = reference.run(found.module, found.inputs)
-    setting = Setting(pipeline, target, reference)
+    runs = backend(found.about["runs"]) if "runs" in found.about else None
+    setting = Setting(pipeline, target, reference, runs)
     assert trouble(found.module, found.inputs, setting, wanted) is None

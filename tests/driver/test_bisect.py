@@ -64,14 +64,18 @@ def wrong_passes(monkeypatch):
 PIPELINE = "canonicalize,constant-fold,batch-norm-fold,break-softmax,cse,dce"
 
 
-def test_the_pass_and_the_op(tmp_path):
-    found = bisect(DIGITS, target="numpy", pipeline=PIPELINE)
+@pytest.mark.parametrize("target", ["numpy", "cpp"])
+def test_the_pass_and_the_op(target, tmp_path):
+    """What a pass made for a target is run by the interpreter, here and in the reproducer."""
+    found = bisect(DIGITS, target=target, pipeline=PIPELINE)
     assert found is not None and found.finding is not None
     assert found.stage == "break-softmax" and found.number == 4
     assert len(found.ops) == 1 and found.ops[0].startswith("graph.softmax")
     assert "/softmax/Softmax" in found.ops[0] and found.finding.setting.pipeline == "break-softmax"
     paths = found.save(tmp_path)
     assert [p.name for p in paths] == ["bisected.mlir", "test_bisected.py"]
+    assert f"// target: {target}\n" in paths[0].read_text()
+    assert "// runs: numpy\n" in paths[0].read_text()
     assert "elements are wrong" in str(recheck(paths[0]))
 
 
