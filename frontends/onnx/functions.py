@@ -83,9 +83,12 @@ def schema_body(
     if not versions:
         return None
     types = [_type_proto(v).SerializeToString() for v in inputs]
-    raw = schema.get_context_dependent_function_with_opset_version(
-        max(versions), node.SerializeToString(), types
-    )
+    try:
+        raw = schema.get_context_dependent_function_with_opset_version(
+            max(versions), node.SerializeToString(), types
+        )
+    except RuntimeError as e:  # onnx writes names into a text that it parses
+        raise ImportError_(f"onnx can't spell it out: {' '.join(str(e).split())}") from e
     return onnx.FunctionProto.FromString(raw) if raw else None
 
 
