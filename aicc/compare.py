@@ -141,6 +141,10 @@ def perturbed(
         if type(op) in EXACT:
             return kernel
         shaken = type(op) in SUMS
+        elementwise = role_of(op) is Role.POINTWISE
+
+        def clamped(found: np.ndarray, given: Sequence[Any]) -> np.ndarray:
+            return _moved(state.clamped(found, given, rng, elementwise), rng)
 
         def run(*args: Any, **kwargs: Any) -> Any:
             given = args
@@ -157,8 +161,8 @@ def perturbed(
                 size = inner(np.asarray(given[0]))
                 found = found + (_moved(size, rng) - size)
             if isinstance(found, tuple):
-                return tuple(_moved(state.clamped(f, given, rng), rng) for f in found)
-            return _moved(state.clamped(np.asarray(found), given, rng), rng)
+                return tuple(clamped(f, given) for f in found)
+            return clamped(np.asarray(found), given)
 
         return run
 
@@ -213,7 +217,9 @@ class Overflow:
 
     large: bool = False
 
-    def clamped(self, x: np.ndarray, operands: Sequence[Any], rng: np.random.Generator) -> Any:
+    def clamped(
+        self, x: np.ndarray, operands: Sequence[Any], rng: np.random.Generator, elementwise: bool
+    ) -> Any:
         """With a chance of a half, the largest number where 16 bits and fewer overflowed.
 
         A kernel that keeps numbers in float32 between two ops goes on with a finite one.
@@ -224,7 +230,8 @@ class Overflow:
         overflowed = np.isinf(wide)
         for a in operands:
             if isinstance(a, np.ndarray):
-                overflowed &= _finite_for(a, x.shape)
+                finite = np.isfinite(_wide(a))
+                overflowed &= finite if elementwise else finite.all()
         if not overflowed.any():
             return x
         self.large = True
@@ -232,15 +239,6 @@ class Overflow:
             return x
         largest = float(ml_dtypes.finfo(x.dtype).max)
         return np.where(overflowed, np.copysign(largest, wide), wide).astype(x.dtype)
-
-
-def _finite_for(operand: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where an elementwise result of that shape has finite operands; for other ops, all or none."""
-    finite = np.isfinite(_wide(operand))
-    try:
-        return np.broadcast_to(finite, shape)
-    except ValueError:
-        return np.asarray(finite.all())
 
 
 def _is_large(x: Any) -> bool:
