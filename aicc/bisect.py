@@ -82,13 +82,17 @@ class Bisection:
         return [path, test]
 
 
-def recheck(path: Path) -> str | None:
-    """What is wrong with a reproducer now; None if it is mended."""
+def recheck(path: Path, pipeline: str | None = None) -> str | None:
+    """What is wrong with a reproducer now; None if it is mended.
+
+    `pipeline` is what runs in place of the one that it names.
+    """
     found = load_reproducer(path)
     target, reference = backend(found.about.get("target", "numpy")), backend("numpy")
     runs = backend(found.about["runs"]) if "runs" in found.about else None
     wanted = reference.run(found.module, found.inputs)
-    setting = Setting(found.about.get("pipeline", ""), target, reference, runs)
+    passes = found.about.get("pipeline", "") if pipeline is None else pipeline
+    setting = Setting(passes, target, reference, runs)
     return trouble(found.module, found.inputs, setting, wanted)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from aicc.cli import main
 from aicc.errors import AiccError, ArtifactError, CompileError, InputError
 from aicc.sources import import_any
 from tests.hostile import mutators, readers
+from tests.hostile.fuzz import bounded
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 10.0
@@ -147,12 +147,8 @@ BOMB = 400 * 2**20
 @pytest.fixture
 def little_memory():
     """No more address space than a reader may take beside its input."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    limit = pages * resource.getpagesize() + 2**28
-    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with bounded(0):
+        yield
 
 
 def test_archives_that_expand(tmp_path, request):
