@@ -19,8 +19,13 @@ class BuildError(RuntimeError):
 
 
 @cache
-def compiler() -> str | None:
-    """The C++ compiler: ``$CXX``, else g++, clang++ or c++; None where there is none."""
+def compiler(machine: str = "") -> str | None:
+    """The C++ compiler: ``$CXX``, else g++, clang++ or c++; None where there is none.
+
+    For a `machine` other than this one (``aarch64``) it is the GNU compiler for Linux on it.
+    """
+    if machine not in ("", platform.machine()):
+        return shutil.which(f"{machine}-linux-gnu-g++")
     for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
         if name and (found := shutil.which(name)):
             return found
@@ -28,11 +33,12 @@ def compiler() -> str | None:
 
 
 @cache
-def compiler_version() -> str:
+def compiler_version(machine: str = "") -> str:
     """What the compiler says of itself."""
-    cxx = compiler()
+    cxx = compiler(machine)
     if cxx is None:
-        raise BuildError("there is no C++ compiler: install g++ or clang++, or set CXX")
+        asked = f"{machine}-linux-gnu-g++" if machine else "g++ or clang++, or set CXX"
+        raise BuildError(f"there is no C++ compiler: install {asked}")
     return subprocess.run([cxx, "--version"], capture_output=True, text=True).stdout
 
 

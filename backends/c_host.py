@@ -180,8 +180,8 @@ class HostProgram:
             lines.append(f"Sizes, in this order: {', '.join(self.sizes)}")
         return lines
 
-    def example(self, sizes: Mapping[str, int]) -> str:
-        """A C program that runs the model on zeros, for the given sizes."""
+    def example(self, sizes: Mapping[str, int], library: str) -> str:
+        """A C program that runs the model on zeros, for the given sizes, with a library."""
         rows: list[str] = []
 
         def buffers(kind: str, values: Sequence[SSAValue]) -> None:
@@ -204,7 +204,7 @@ class HostProgram:
             rows.append(f"  const float first = ((const float*)output{shown})[0];")
         body = "\n".join(rows[: len(rows) - (shown is not None)])
         after = f'{rows[-1]}\n  printf("%g\\n", first);' if shown is not None else '  puts("done");'
-        return EXAMPLE.format(body=body, after=after)
+        return EXAMPLE.format(library=library, body=body, after=after)
 
 
 HEADER = """\
@@ -234,7 +234,7 @@ void model_close(model* m);
 """
 
 EXAMPLE = """\
-// Runs the model once on zeros: cc main.c kernels.native.so -Wl,-rpath,. -o model
+// Runs the model once on zeros: cc main.c {library} -Wl,-rpath,. -o model
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from aicc.backends.c_host import HostProgram, arrays_of
 from aicc.backends.c_text import Unprintable, kernel_name
-from aicc.backends.cpp.build import Builder, BuildError, compiler, runtime_files
+from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.layouts import layout_cost
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
@@ -129,15 +129,22 @@ class CppProgram:
     def files(self, archs: Sequence[str]) -> dict[str, bytes]:
         """The runtime, a C header with an example, and libraries for instruction sets."""
         files = dict(runtime_files())
+        libraries = [f"kernels.{arch}.so" for arch in archs]
+        for arch, name in zip(archs, libraries, strict=True):
+            files[name] = self.build(arch).read_bytes()
+        if self.native is not None and sum(a.startswith("x86-64") for a in archs) > 1:
+            libraries.insert(0, "kernels.so")
+            files["kernels.so"] = Builder("x86-64").dispatcher().read_bytes()
+        else:
+            del files[DISPATCHER]
         if self.native is not None:
             sizes = {s: max(self.ranges.get(s, (1, None))[0], 1) for s in self.native.sizes}
             files["model.h"] = self.native.header().encode()
             files["weights.cpp"] = f"extern {self.native.table()}".encode()
-            files["main.c"] = self.native.example(sizes).encode()
+            library = libraries[0] if libraries else "kernels.native.so"
+            files["main.c"] = self.native.example(sizes, library).encode()
         else:
             del files["model.cpp"]
-        for arch in archs:
-            files[f"kernels.{arch}.so"] = self.build(arch).read_bytes()
         return files
 
 

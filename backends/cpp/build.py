@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -35,19 +36,31 @@ HEADER = "aicc_cpu.h"
 PRODUCTS = ("dot.cpp", "dot_bytes.cpp", "places.cpp")
 """Sources of the runtime that every library needs."""
 
+DISPATCHER = "dispatch.cpp"
+"""What stands for the libraries of several instruction sets."""
+
 FLAGS = (
     *("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-w"),
     *("-fwrapv", "-fno-math-errno", "-fno-trapping-math"),
 )
 
-ARCHS: Mapping[str, str] = {
-    "native": "-march=native",
-    "x86-64": "-march=x86-64",
-    "x86-64-v3": "-march=x86-64-v3",
-    "x86-64-v4": "-march=x86-64-v4",
-    "armv8.2": "-march=armv8.2-a",
+
+@dataclass(frozen=True)
+class Arch:
+    """An instruction set: the compiler's option for it, and the machine if it is not any."""
+
+    option: str
+    machine: str = ""
+
+
+ARCHS: Mapping[str, Arch] = {
+    "native": Arch("-march=native"),
+    "x86-64": Arch("-march=x86-64", "x86_64"),
+    "x86-64-v3": Arch("-march=x86-64-v3", "x86_64"),
+    "x86-64-v4": Arch("-march=x86-64-v4", "x86_64"),
+    "armv8.2": Arch("-march=armv8.2-a", "aarch64"),
 }
-"""Instruction sets that libraries are built for, and the compiler's option for each."""
+"""Instruction sets that libraries are built for."""
 
 
 def sanitizers() -> list[str]:
@@ -63,7 +76,8 @@ class Builder:
         if arch not in ARCHS:
             raise BuildError(f"unknown instruction set '{arch}' (there are: {', '.join(ARCHS)})")
         self.arch = arch
-        self.flags = [*FLAGS, ARCHS[arch], *sanitizers()]
+        self.machine = ARCHS[arch].machine
+        self.flags = [*FLAGS, ARCHS[arch].option, *sanitizers()]
         self.folder = usable(cache_folder() / "cpp")
 
     def key(self, *parts: str) -> str:
@@ -73,7 +87,7 @@ class Builder:
 
     def common(self) -> str:
         features = cpu_features() if self.arch == "native" else ""
-        return "\0".join([runtime_text(), compiler_version(), *self.flags, features])
+        return "\0".join([runtime_text(), compiler_version(self.machine), *self.flags, features])
 
     # ------------------------------------------------------------------ building
 
@@ -92,6 +106,14 @@ class Builder:
             objects = [pool.submit(self.object, s, headers) for s in sources.values()]
             paths = [o.result() for o in (*runtime, *objects)]
         made(path, lambda goal: self.run([*map(str, paths), "-shared", "-o", str(goal)]))
+        return path
+
+    def dispatcher(self) -> Path:
+        """A library that loads the one for the processor it finds, of those beside it."""
+        path = self.folder / f"{self.key(DISPATCHER)}.so"
+        source = str(RUNTIME / DISPATCHER)
+        if not kept(path):
+            made(path, lambda goal: self.run([source, "-shared", "-ldl", "-o", str(goal)]))
         return path
 
     def object(self, source: str, headers: Path) -> Path:
@@ -126,7 +148,7 @@ class Builder:
             goal.mkdir()
             for header in RUNTIME.glob("*.h"):
                 shutil.copy(header, goal)
-            if "Free Software Foundation" in compiler_version():
+            if "Free Software Foundation" in compiler_version(self.machine):
                 header = goal / HEADER
                 self.run(["-x", "c++-header", str(header), "-o", f"{header}.gch"])
 
@@ -134,7 +156,7 @@ class Builder:
         return path
 
     def run(self, arguments: Sequence[str]) -> None:
-        cxx = compiler()
+        cxx = compiler(self.machine)
         assert cxx is not None
         done = subprocess.run([cxx, *self.flags, *arguments], capture_output=True, text=True)
         if done.returncode:
