@@ -37,6 +37,8 @@ SUMS: frozenset[type[GraphOp]] = frozenset(
         graph.ConvWeightGrad,
         graph.DeformConv,
         graph.Det,
+        graph.WinogradInputTransform,
+        graph.WinogradConv,
         graph.AvgPool,
         graph.AvgPoolGrad,
         graph.MaxPoolGrad,

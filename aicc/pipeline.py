@@ -28,7 +28,7 @@ LAYOUTS = ("auto", "nchw", "nhwc", "none")
 """What channels' place may be asked for: none leaves tensors as the model has them."""
 
 
-INEXACT = ("batch-norm-fold", "scale-fold", "sink-norm", "raise-composites")
+INEXACT = ("batch-norm-fold", "scale-fold", "sink-norm", "raise-composites", "winograd")
 """Passes that change results in their last bits, equal as their formulas are on real numbers."""
 
 

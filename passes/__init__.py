@@ -46,4 +46,5 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "simplify-masks": _pass("simplify_masks", "SimplifyMasks"),
     "smooth-activations": _pass("smooth_activations", "SmoothActivations"),
     "sink-norm": _pass("sink_norm", "SinkNorms"),
+    "winograd": _pass("winograd", "Winograd"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import bound_symbols, functions
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import total
-from aicc.ir.tile.identity import nameless_text
+from aicc.ir.tile.identity import structure
 from aicc.ir.types import element_type, shape_of, symbols_of
 from aicc.passes.decompose import decomposed
 from aicc.passes.fusion_groups import is_literal, moved_bytes
@@ -33,6 +33,7 @@ from aicc.passes.tiling.nodes import MOVES, Unsupported
 from aicc.passes.tiling.pooling import lower_pool
 from aicc.passes.tiling.rows import PERSISTENT, lower_rows
 from aicc.passes.tiling.spaces import empty_kernel, is_empty
+from aicc.passes.tiling.winograd import lower_patches, lower_winograd
 
 Lowering = Callable[[Fused, int], tuple[Block, dict[str, Any]]]
 
@@ -51,6 +52,7 @@ CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str
     graph.Conv: lambda op, anchors: lower_conv(op, *anchors),
     graph.ConvTranspose: lambda op, anchors: lower_conv(op, *anchors),
     graph.Attention: lambda op, anchors: lower_attention(op, *anchors),
+    graph.WinogradConv: lambda op, anchors: lower_winograd(op, *anchors),
 }
 """How a kernel around each kind of product is lowered."""
 
@@ -59,6 +61,7 @@ ALONE: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]
     graph.AvgPool: lower_pool,
     graph.GatherElements: lambda op, _: lower_rows(op),
     graph.GatherND: lambda op, _: lower_rows(op),
+    graph.WinogradInputTransform: lower_patches,
 }
 """How ops are lowered that `fuse` leaves alone: each is a kernel by itself."""
 
@@ -83,7 +86,7 @@ class LowerToTile(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
-        known: dict[str, str] = {}
+        known: dict[Hashable, str] = {}
         taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)} | set(functions(op))
         for func in functions(op).values():
             for lone in [o for o in func.body.block.ops if type(o) in ALONE]:
@@ -106,12 +109,12 @@ class LowerToTile(ModulePass):
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
                 pending.extendleft((func, part) for part in reversed(split(fused)))
                 continue
-            text = nameless_text(kernel)
-            if text not in known:
-                known[text] = _fresh(fused.label or fused.role, taken)
-                kernel.set_param("sym_name", known[text])
+            made = structure(kernel)
+            if made not in known:
+                known[made] = _fresh(fused.label or fused.role, taken)
+                kernel.set_param("sym_name", known[made])
                 op.body.block.add_op(kernel)
-            _replace(fused, known[text])
+            _replace(fused, known[made])
 
 
 def split(fused: Fused) -> list[Fused]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, BlockArgument, Region
+from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 
 from aicc.ir import graph
 from aicc.ir.builder import GraphBuilder
 from aicc.ir.graph import Fused
 from aicc.ir.module import functions
+from aicc.passes.kernel_inputs import add_input, drop_unused, made_before, read_through
 from aicc.passes.tiling.depthwise import is_depthwise
 
 
@@ -37,9 +38,7 @@ class PadImages(ModulePass):
                 convs = [o for o in fused.ops() if isinstance(o, graph.Conv)]
                 if len(convs) != 1 or is_depthwise(convs[0]):
                     continue
-                turned = convs[0].input.owner
-                turned = turned if isinstance(turned, graph.Transpose) else None
-                image = convs[0].input if turned is None else turned.input
+                image, turned = read_through(convs[0].input)
                 if isinstance(image, BlockArgument) and (turned or any(convs[0].pads)):
                     pad_image(fused, convs[0], image, turned)
 
@@ -48,37 +47,18 @@ def pad_image(
     fused: Fused, conv: graph.Conv, old: BlockArgument, turned: graph.Transpose | None
 ) -> None:
     """Pad what a convolution reads in a kernel before the one that it is in, and turn it there."""
-    source, rank = fused.inputs[old.index], len(conv.strides)
-    body = Block(arg_types=[source.type])
-    body.args[0].name_hint = source.name_hint
-    b = GraphBuilder(body)
-    image = body.args[0] if turned is None else b.transpose(body.args[0], turned.permutation)
-    zero = b.scalar_like(0, image)
+    rank = len(conv.strides)
     ends = conv.pads[:rank], conv.pads[rank:]
     last = conv.layout == "nhwc"
     low, high = ([0, *pads, 0] if last else [0, 0, *pads] for pads in ends)
-    made = b.emit(graph.Pad, image, zero, low=low, high=high) if any(conv.pads) else image
-    body.add_op(graph.Yield.make([made], result_types=[]))
-    before = Fused.make(
-        [source],
-        result_types=[made.type],
-        regions=[Region(body)],
-        location=fused.location,
-        role="pointwise",
-        label="pad",
-    )
-    before.outputs[0].name_hint = "padded"
-    block, inner = fused.parent, fused.body.block
-    assert block is not None
-    block.insert_op_before(before, fused)
-    padded = inner.insert_arg(made.type, len(inner.args))
-    padded.name_hint = "padded"
-    fused.operands = [*fused.operands, before.outputs[0]]
-    conv.operands[0] = padded
+
+    def padded(b: GraphBuilder, image: SSAValue) -> SSAValue:
+        image = image if turned is None else b.transpose(image, turned.permutation)
+        if not any(conv.pads):
+            return image
+        return b.emit(graph.Pad, image, b.scalar_like(0, image), low=low, high=high)
+
+    made = made_before(fused, fused.inputs[old.index], "pad", "padded", padded)
+    conv.operands[0] = add_input(fused, made)
     conv.set_param("pads", [0] * len(conv.pads))
-    if turned is not None and turned.result.first_use is None:
-        turned.detach()
-        turned.erase()
-    if old.first_use is None:
-        fused.operands = [v for i, v in enumerate(fused.operands) if i != old.index]
-        inner.erase_arg(old)
+    drop_unused(fused)

@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from aicc.ir import tile
+from aicc.ir.tile.types import tile_shape
 from aicc.ir.types import typical
 from aicc.passes.pack_weights import evenly_spaced, has_places, operands
 from aicc.passes.schedules import Rules, extent
@@ -28,6 +29,9 @@ ROW_STEP, COLUMN_STEP = 6, 16
 
 MOST_SUMS = 128 * 512
 """Sums of a product that one program keeps."""
+
+MOST_PATCHES = 36 * 64 * 64
+"""Sums that a program of many products keeps."""
 
 NEAR_SUMS = 32 * 256
 """Sums that stay in the first cache."""
@@ -64,6 +68,8 @@ class ScheduleCpu(ModulePass):
             return self.product(kernel, rules)
         if {"BLOCK_M", "BLOCK_T"} <= names:
             return self.attention(kernel, rules)
+        if {"BLOCK_M", "BLOCK_N"} <= names:
+            return self.winograd(kernel, rules)
         if "BLOCK_M" in names:
             return {"BLOCK_M": COLUMNS if reduces_columns(kernel) else 1}
         if "BLOCK" in names:
@@ -112,6 +118,25 @@ class ScheduleCpu(ModulePass):
                 return schedule
         return {}
 
+    def winograd(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+        """As `product`, where a program has many products, each over all that is summed."""
+        m, n = (extent(kernel, f"BLOCK_{a}") for a in "MN")
+        dots = [op for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+        depth = typical(tile_shape(dots[0].a.type)[1])
+        best, chosen = float("inf"), {}
+        for block_m, block_n in itertools.product(
+            allowed(kernel, rules, "BLOCK_M", m, (128, 96, 64, 48, 32, 24)),
+            allowed(kernel, rules, "BLOCK_N", n, (96, 64, 48, 32, 16), 16),
+        ):
+            if len(dots) * block_m * block_n > MOST_PATCHES:
+                continue
+            programs = -(-m // block_m) * -(-n // block_n)
+            one = patches_time(min(block_m, m), min(block_n, n), depth) * len(dots)
+            time = -(-programs // self.threads) * one
+            if time < best:
+                best, chosen = time, {"BLOCK_M": block_m, "BLOCK_N": block_n}
+        return chosen
+
 
 def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
     """About the clocks of one program of a product, by floats of AVX-512."""
@@ -134,6 +159,15 @@ def places_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
     kept = m * n * (1 + (k > block_k) * 2 * (k // block_k))
     near = m * n <= NEAR_SUMS
     return dots * (busy + streamed + kept) + 2 * k + m * n / (8 if near else 4) + 2000
+
+
+def patches_time(m: int, n: int, k: int) -> float:
+    """About the clocks of one of many products of a program, with what is fetched for it."""
+    vectors = -(-n // COLUMN_STEP)
+    slower = (1.6, 1.2, 1.05, 1.0)[min(vectors, 4) - 1]
+    busy = up(m, ROW_STEP) * vectors * COLUMN_STEP * k / 32 * slower
+    packed = n % COLUMN_STEP != 0
+    return busy + m * k / 12 + n * k / (4 if packed else 12) + m * n
 
 
 def up(value: int, step: int) -> int:

@@ -149,6 +149,8 @@ DRAWERS: dict[type[GraphOp], Drawer] = {
 NOT_DRAWN: dict[type[GraphOp], str] = {
     graph.Yield: "ends a region of the ops that are drawn",
     graph.Fused: "made by the pass fuse",
+    graph.WinogradInputTransform: "made by the pass winograd",
+    graph.WinogradConv: "made by the pass winograd",
     graph.CustomCall: "code from outside",
     graph.RngUniform: "no two runs agree",
     graph.RngNormal: "no two runs agree",

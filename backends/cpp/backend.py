@@ -47,7 +47,7 @@ class CppBackend(Evaluated):
 
     def __init__(self, evaluator: Host):
         self.evaluator = evaluator
-        to_tiles = TO_TILES.replace("lower-to-tile", "pad-images,lower-to-tile")
+        to_tiles = TO_TILES.replace("lower-to-tile", "winograd,pad-images,lower-to-tile")
         self.lowering = (
             f"{to_tiles},schedule-cpu{{threads={os.cpu_count() or 1}}},pack-weights,dce,plan-memory"
         )

@@ -128,6 +128,9 @@ class Walk:
                     score[d] += 2
                 elif step != 0:
                     score[d] -= 1
+        for place in self.array_places():
+            for d in dims:
+                score[d] += 1 if d == place[-1] else -0.5 if d in place else 0
         for d in dims:
             size = self.nest.shape[d]
             if d in self.axes and isinstance(bound := self.axes[d].bound[0], int):
@@ -135,6 +138,15 @@ class Walk:
             if size < 8:
                 score[d] -= 0.6 * len(accesses)
         return max(dims, key=lambda d: score[d])
+
+    def array_places(self) -> list[Place]:
+        """Places of what the nest reads from arrays."""
+        found = set(self.sink_places())
+        for op, place in self.below():
+            for v in op.operands:
+                if self.stages.is_tile(v):
+                    found.add((v, self.operand_place(op, v, place)))
+        return [place for value, place in found if place and self.in_array(value)]
 
     def access_steps(self, op: tile.Access, place: Place) -> dict[int, Dim] | None:
         """How far apart elements are along each dim; None where that isn't one number."""

@@ -25,6 +25,7 @@ from aicc.backends.numpy.kernels import (
     reduce,
     shape,
     signal,
+    winograd,
 )
 from aicc.backends.numpy.kernels import elementwise as ew
 from aicc.backends.numpy.kernels.windows import in_layout
@@ -188,6 +189,8 @@ ROWS: dict[type[GraphOp], Row] = {
     graph.ConvTranspose: _with_params(contract.conv_transpose),
     graph.ConvWeightGrad: _with_params(contract.conv_weight_grad),
     graph.DeformConv: _with_params(image.deform_conv),
+    graph.WinogradInputTransform: _with_params(winograd.input_transform),
+    graph.WinogradConv: _with_params(winograd.conv),
     graph.Det: _plain(contract.det),
     graph.DFT: _with_params(signal.dft),
     graph.MaxPool: _max_pool,

@@ -441,8 +441,15 @@ class Emitter:
             total = self.known(key) or self.remember(key, self.binary("arith.andi", total, p))
         return total
 
-    def store(self, node: n.Node, buffer: SSAValue, offset: Dim, axes: Sequence[str]) -> None:
-        """Write a node at `offset`, which varies along `axes`."""
+    def store(
+        self,
+        node: n.Node,
+        buffer: SSAValue,
+        offset: Dim,
+        axes: Sequence[str],
+        when: Sequence[Dim] = (),
+    ) -> None:
+        """Write a node at `offset`, which varies along `axes`, where none of `when` is negative."""
         value = self.node(node)
         subscripts, strides, fixed = self.access(offset)
         used = {s for a in axes for s in self.kernel_axes(a)}
@@ -451,7 +458,7 @@ class Emitter:
                 assert axis.index is not None
                 subscripts.append(axis.index)
                 strides.append(0)
-        mask = self.mask(frozenset(axes))
+        mask = self.mask(frozenset(axes), when)
         shape = broadcast_tiles(*(tile_shape(s.type) for s in subscripts))
         assert isinstance(buffer.type, tile.BufferType)
         value = self.scalars.cast(value, signless(buffer.type.dtype))

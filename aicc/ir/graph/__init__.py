@@ -153,6 +153,7 @@ from aicc.ir.graph.unary import (
     Tanh,
     Trunc,
 )
+from aicc.ir.graph.winograd import WinogradConv, WinogradInputTransform
 from aicc.ir.op import GraphOp
 from aicc.ir.types import DimsAttr
 
@@ -276,6 +277,8 @@ _CLASSES: tuple[type[GraphOp], ...] = (
     Loop,
     CustomCall,
     Fused,
+    WinogradInputTransform,
+    WinogradConv,
 )
 
 OPS: dict[str, type[GraphOp]] = {c.name: c for c in _CLASSES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from aicc.ir.graph import binary, contract, creation, indexing, norm, reduce, shape, unary
+from aicc.ir.graph import binary, contract, creation, indexing, norm, reduce, shape, unary, winograd
 from aicc.ir.op import GraphOp
 from aicc.ir.types import Shape, rank_of, shape_of
 
@@ -41,7 +41,13 @@ _REDUCTION = (
     norm.LayerNorm,
     norm.RMSNorm,
 )
-_CONTRACTION = (contract.MatMul, contract.Conv, contract.ConvTranspose, norm.Attention)
+_CONTRACTION = (
+    contract.MatMul,
+    contract.Conv,
+    contract.ConvTranspose,
+    norm.Attention,
+    winograd.WinogradConv,
+)
 _NOT_POINTWISE = (unary.Bitcast,)
 
 

@@ -15,20 +15,28 @@ class UnknownSize(Exception):
 
 
 class Extents:
-    """Sizes of a kernel's tiles under its schedule, and which part of them counts."""
+    """Sizes of a kernel's tiles under its schedule, and which part of them counts.
+
+    What was asked for is kept: the kernel and its schedule must stay as they are.
+    """
 
     def __init__(self, kernel: Kernel):
         self.kernel = kernel
+        self._schedule = kernel.schedule
+        self._shapes: dict[SSAValue, tuple[int, ...]] = {}
 
     def shape(self, value: SSAValue) -> tuple[int, ...]:
-        return tuple(self.dim(d) for d in tile_shape(value.type))
+        if (found := self._shapes.get(value)) is None:
+            found = tuple(self.dim(d) for d in tile_shape(value.type))
+            self._shapes[value] = found
+        return found
 
     def is_tile(self, value: SSAValue) -> bool:
         """Whether a value has more than one element."""
         return any(d != 1 for d in self.shape(value))
 
     def dim(self, d: Dim) -> int:
-        bound = bind(d, self.kernel.schedule)
+        bound = bind(d, self._schedule)
         if not isinstance(bound, int):
             raise UnknownSize(f"a tile of {d}")
         return bound
@@ -59,8 +67,8 @@ class Extents:
         if (value, dim) in seen or not isinstance(value, SSAValue):
             return None
         seen.add((value, dim))
-        shape = tile_shape(value.type)
-        if dim >= len(shape) or self.dim(shape[dim]) == 1:
+        shape = self.shape(value)
+        if dim >= len(shape) or shape[dim] == 1:
             return None
         owner = value.owner
         if isinstance(owner, Block):
@@ -74,8 +82,8 @@ class Extents:
         if isinstance(owner, Transpose):
             return self._extent(owner.input, owner.perm[dim], seen)
         if isinstance(owner, Reshape):
-            kept = [i for i, d in enumerate(tile_shape(owner.input.type)) if self.dim(d) != 1]
-            place = [i for i, d in enumerate(shape) if self.dim(d) != 1].index(dim)
+            kept = [i for i, d in enumerate(self.shape(owner.input)) if d != 1]
+            place = [i for i, d in enumerate(shape) if d != 1].index(dim)
             return self._extent(owner.input, kept[place], seen)
         if isinstance(owner, Dot):
             sides = [(owner.a, 0) if dim == 0 else (owner.b, 1), (owner.acc, dim)]

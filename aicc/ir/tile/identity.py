@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable
+
+from xdsl.ir import Operation, SSAValue
 
 from aicc.ir.asm import print_module
 from aicc.ir.tile.ops import Kernel
 
 
-def nameless_text(kernel: Kernel) -> str:
-    """The kernel's text, the same for kernels that differ in names of values only."""
-    return _without_names(kernel.clone())
+def structure(kernel: Kernel) -> Hashable:
+    """What the kernel is made of: equal for those that differ in values' names and places only."""
+    return _structure(kernel, {})
+
+
+def _structure(op: Operation, numbers: dict[SSAValue, int]) -> Hashable:
+    operands = tuple(numbers[v] for v in op.operands)
+    numbers.update({r: len(numbers) + i for i, r in enumerate(op.results)})
+    regions = []
+    for block in (b for r in op.regions for b in r.blocks):
+        numbers.update({a: len(numbers) + i for i, a in enumerate(block.args)})
+        types = tuple(a.type for a in block.args)
+        regions.append((types, tuple(_structure(inner, numbers) for inner in block.ops)))
+    return (
+        op.name,
+        operands,
+        frozenset(op.properties.items()),
+        frozenset(op.attributes.items()),
+        tuple(r.type for r in op.results),
+        tuple(regions),
+    )
 
 
 def _without_names(kernel: Kernel) -> str:

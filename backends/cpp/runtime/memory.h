@@ -127,6 +127,15 @@ struct part {
   }
 };
 
+#if defined(AICC_AVX512)
+// Where 16 elements `step` apart lie.
+AICC_INLINE __m512i steps(int64_t step) {
+  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_mullo_epi32(lane, _mm512_set1_epi32(int(step)));
+}
+AICC_INLINE bool is_near(int64_t step) { return step > -(1 << 27) && step < (1 << 27); }
+#endif
+
 // Elements `step` apart, and elements at any places: only where the lane is active and m holds.
 template <class T, class L>
 AICC_INLINE lanes_of<T> load_strided(L lanes, const T* p, int64_t step, mask m = mask(true)) {
@@ -146,6 +155,16 @@ AICC_INLINE lanes_of<T> load_strided(L lanes, const T* p, int64_t step, mask m =
     return as_tile<T>(x);
   }
 #endif
+#if defined(AICC_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    if (is_near(step)) {
+      vec<T> x;
+      x.part[0] = (typename vec<T>::native)_mm512_mask_i32gather_epi32(_mm512_setzero_si512(),
+                                                                       m.bits, steps(step), p, 4);
+      return as_tile<T>(x);
+    }
+  }
+#endif
   if (std::is_same<L, all>::value && all_of(m)) {
     for (int i = 0; i < W; ++i) memcpy(&found[i], p + i * step, sizeof(T));
   } else {
@@ -160,6 +179,14 @@ template <class T, class L>
 AICC_INLINE void store_strided(L lanes, T* p, int64_t step, lanes_of<T> x, mask m = mask(true)) {
   vec<T> y = as_memory<T>(x);
   m = lanes.active(m);
+#if defined(AICC_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    if (is_near(step)) {
+      _mm512_mask_i32scatter_epi32(p, m.bits, steps(step), (__m512i)y.part[0], 4);
+      return;
+    }
+  }
+#endif
   for (int i = 0; i < W; ++i) {
     auto e = y.lane(i);
     if (m.lane(i)) memcpy(p + i * step, &e, sizeof(T));
