@@ -20,6 +20,7 @@ from aicc.passes.fusion_groups import (
     FusionCost,
     Group,
     bytes_of,
+    follows_from_place,
     is_literal,
     merged,
     needed_outside,
@@ -293,7 +294,7 @@ class _Former:
 def copy_addresses(block: Block) -> None:
     """Give each reader its own copy of ops that only say where elements lie: they cost nothing."""
     for op in reversed(list(block.ops)):
-        if not isinstance(op, ADDRESSES):
+        if not isinstance(op, ADDRESSES) and not follows_from_place(op):
             continue
         readers = list(dict.fromkeys(u.operation for u in op.results[0].uses))
         for reader in readers[1:]:

@@ -16,6 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import (
+    Add,
     Attention,
     Cast,
     Concat,
@@ -24,10 +25,12 @@ from aicc.ir.graph import (
     Expand,
     Fused,
     Gather,
+    Iota,
     MatMul,
     Mul,
     Reshape,
     Slice,
+    Sub,
     Transpose,
 )
 from aicc.ir.graph.reduce import reduced_shape
@@ -35,7 +38,7 @@ from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
 from aicc.ir.symbols import total as total_of
-from aicc.ir.types import Shape, numel, shape_of, typical
+from aicc.ir.types import Shape, element_type, numel, shape_of, typical
 from aicc.ir.types import bytes_of as exact_bytes
 
 ADDRESSES = (Reshape, Transpose, Slice, Expand)
@@ -123,6 +126,16 @@ def is_literal(value: SSAValue) -> bool:
     return isinstance(value.owner, Constant) and size_of(shape_of(value)) == 1
 
 
+def follows_from_place(op: Operation) -> bool:
+    """Whether integers are made from an element's place alone: an iota, shifted and scaled."""
+    if isinstance(op, Iota):
+        return op.dtype.is_integer
+    if not isinstance(op, (Add, Sub, Mul)) or not element_type(op.result).is_integer:
+        return False
+    others = [v.owner for v in op.operands if not is_literal(v)]
+    return len(others) == 1 and isinstance(others[0], Operation) and follows_from_place(others[0])
+
+
 def size_of(dims: Shape | tuple[Dim, ...]) -> int:
     """The product of dims, symbols being `TYPICAL_DIM`."""
     return math.prod(map(typical, dims))
@@ -190,7 +203,7 @@ def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None
     if odd:
         return f"its result {shape_of(odd[0])} is needed elsewhere, in another shape"
     again = size_of(second.space) / max(size_of(first.space), 1)
-    if again > 1:
+    if again > 1 and not all(map(follows_from_place, first.ops)):
         extra = first.flops() * (again - 1)
         saved = 2 * sum(bytes_of(v) for v in {v for v, _ in crossing(first, second)})
         if extra > (saved + cost.launch_bytes) * cost.flops_per_byte:

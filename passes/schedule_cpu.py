@@ -39,6 +39,9 @@ NEAR_SUMS = 32 * 256
 MOST_PLACES = 8192
 """Rows of a product's right operand that one list says the places of."""
 
+FEW_ROWS = 4
+"""Of so few rows, a right operand that is put together first is summed as it is, by no array."""
+
 MOST_COMPUTED = 128 * 512
 """Elements of a product's operand that are put together at a time."""
 
@@ -81,7 +84,7 @@ class ScheduleCpu(ModulePass):
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         places = reads_places(kernel)
-        computed = not places and computes(kernel, "b")
+        computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = not places and computes(kernel, "a")
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)

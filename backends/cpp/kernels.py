@@ -32,6 +32,7 @@ from aicc.backends.c_text import (
 from aicc.backends.cpp.expressions import Value, index_text, op_text
 from aicc.backends.cpp.nests import NestPrinter
 from aicc.backends.cpp.stages import PANEL, Distances, Nest, Stages
+from aicc.backends.cpp.thin import ThinProduct
 from aicc.backends.printing import fresh_name, origin_text
 from aicc.ir import tile
 from aicc.ir.symbols import total
@@ -335,10 +336,13 @@ class KernelPrinter:
                 self.line(f"std::copy_n({source.name}, {source.size}, {made.name});")
                 self.arrays[op.result] = made
         acc = self.array(op.result)
-        a, b = self.matrix(op.a), self.matrix(op.b)
-        sizes = [self.extent(op.a, 0), self.extent(op.b, 1), self.extent(op.b, 0)]
         row = acc.pitches[0] or acc.size
         adds = self.fresh_sums.get(op, "true") if add else "false"
+        if op in self.stages.thin:
+            ThinProduct(self, op).write(acc.name, row, acc.size, adds)
+            return
+        a, b = self.matrix(op.a), self.matrix(op.b)
+        sizes = [self.extent(op.a, 0), self.extent(op.b, 1), self.extent(op.b, 0)]
         self.line(f"dot({acc.name}, {row}, {a}, {b}, {', '.join(sizes)}, {adds});")
 
     def loop(self, op: scf.ForOp) -> None:

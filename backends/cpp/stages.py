@@ -23,6 +23,9 @@ from aicc.ir.tile.types import bind, tile_element
 PANEL = 64
 """Columns of a panel, as the runtime multiplies by it."""
 
+FEW_ROWS = 4
+"""Products of so many rows take each element of the right operand about as often as it is made."""
+
 CHEAP = 4
 """Computing a tile again is worth no array up to so many steps an element."""
 
@@ -72,7 +75,14 @@ class Distances:
         return found[self.dim]
 
 
-Sink = Operation | SSAValue | Distances
+@dataclass(frozen=True)
+class Thin:
+    """A dot of few rows whose right operand is computed as it is summed: a sink of a nest."""
+
+    dot: tile.Dot
+
+
+Sink = Operation | SSAValue | Distances | Thin
 
 
 @dataclass
@@ -107,6 +117,9 @@ class Stages(Extents):
         self.level: dict[SSAValue, int] = {}
         self.cost: dict[SSAValue, int] = {}
         self.blocks: dict[Block, list[Step]] = {}
+        self.thin = {
+            op for op in kernel.body.walk() if isinstance(op, tile.Dot) and self.is_thin(op)
+        }
         for block in self.walk(kernel.body.block):
             self.levels(block)
         for block in reversed(list(self.walk(kernel.body.block))):
@@ -152,6 +165,7 @@ class Stages(Extents):
         ops = list(block.ops)
         self.take_over(block)
         listed: list[Distances] = []
+        thin: list[tuple[int, list[SSAValue]]] = []
         # What other blocks and dots need as arrays.
         for op in ops:
             if isinstance(op, scf.ForOp):
@@ -163,6 +177,8 @@ class Stages(Extents):
                     load = self.loaded(v)
                     if v is op.b and (places := self.places(op)) is not None:
                         listed += [Distances(places, dim) for dim in (0, 1)]
+                    elif v is op.b and op in self.thin:
+                        thin.append((self.level[v], [v]))
                     elif load is None or self.direct(load) is None:
                         self.keep(v)
                 if not self.is_zero(op.acc):
@@ -189,7 +205,7 @@ class Stages(Extents):
                 self.keep(s.value)
         done: set[SSAValue] = set()
         pending = sorted(sinks, key=lambda pair: -pair[0])
-        work = [(stage, list(self.roots(s))) for stage, s in pending]
+        work = [*((stage, list(self.roots(s))) for stage, s in pending), *thin]
         nests: list[Nest] = []
         for stage, s in sinks:
             self.join(nests, stage, s)
@@ -217,6 +233,8 @@ class Stages(Extents):
         """The values that a sink needs."""
         if isinstance(sink, Distances):
             return [v for v, _ in sink.subscripts]
+        if isinstance(sink, Thin):
+            return [sink.dot.b]
         operands = sink.operands if isinstance(sink, Operation) else [sink]
         return [v for v in operands if not isinstance(v.type, tile.BufferType)]
 
@@ -300,6 +318,8 @@ class Stages(Extents):
             return tuple(
                 d if i == sink.dim else 1 for i, d in enumerate(self.shape(sink.load.result))
             )
+        if isinstance(sink, Thin):
+            return self.shape(sink.dot.b)
         if isinstance(sink, SSAValue):
             return self.shape(sink)
         if isinstance(sink, tile.Store):
@@ -344,6 +364,19 @@ class Stages(Extents):
                 return None
             strides[s.owner.dim] = strides[s.owner.dim] + stride
         return strides[0], strides[1]
+
+    def is_thin(self, dot: tile.Dot) -> bool:
+        """Whether a product has few rows and a right operand that nothing else needs computed."""
+        left, right = self.loaded(dot.a), self.loaded(dot.b)
+        if right is not None and (self.direct(right) is not None or self.places(dot) is not None):
+            return False
+        if left is None or self.panel(left, 0) is not None or self.direct(left) is None:
+            return False
+        if any(tile_element(v.type) != f32 for v in (dot.a, dot.b, dot.acc)):
+            return False
+        (rows, depth), (_, columns) = self.shape(dot.a), self.shape(dot.b)
+        alone = len(list(dot.b.uses)) == 1 and not isinstance(dot.b.owner, (Block, *ENDS))
+        return rows <= FEW_ROWS and depth > 1 and columns >= PANEL // 4 and alone
 
     def loaded(self, value: SSAValue) -> tile.Load | None:
         """The load that an operand of a dot is: as it stands, or with zeros beyond an end."""

@@ -108,12 +108,118 @@ AICC_INLINE To convert(From x) {
     return To(x);
 }
 
+template <class T>
+constexpr bool is_half = std::is_same<T, f16>::value || std::is_same<T, bf16>::value;
+template <class T>
+constexpr bool is_short = std::is_integral<T>::value && sizeof(T) < 4;
+
+// An integer of so many bytes, signed as T is.
+template <class T, int SIZE>
+using sized = std::conditional_t<
+    std::is_signed<T>::value,
+    std::conditional_t<SIZE == 2, int16_t, std::conditional_t<SIZE == 4, int32_t, int64_t>>,
+    std::conditional_t<SIZE == 2, uint16_t, std::conditional_t<SIZE == 4, uint32_t, uint64_t>>>;
+
+// By which type elements go on their way; compilers have no instruction for larger steps, and take
+// elements one by one.
+template <class From, class To>
+constexpr auto between() {
+  constexpr bool integers = std::is_integral<From>::value && std::is_integral<To>::value;
+  if constexpr (integers && sizeof(To) > 2 * sizeof(From))
+    return sized<From, 2 * sizeof(From)>();
+  else if constexpr (integers && 2 * sizeof(To) < sizeof(From))
+    return sized<To, sizeof(From) / 2>();
+  else if constexpr (is_short<From> && std::is_floating_point<To>::value)
+    return int32_t();
+  else if constexpr (std::is_floating_point<From>::value && is_short<To>)
+    return int32_t();
+  else if constexpr ((is_half<From> || is_float8<From>) && !std::is_same<To, float>::value)
+    return float();
+  else if constexpr ((is_half<To> || is_float8<To>) && !std::is_floating_point<From>::value)
+    return float();
+  else
+    return From();
+}
+
+template <class To, class From>
+AICC_INLINE lanes_of<To> convert(vec<From> x);
+
+AICC_INLINE vec<float> from_f8e4m3(vec<f8e4m3> x) {
+  vec<uint32_t> u = convert<uint32_t>(bitcast<uint8_t>(x)), rest = u & 0x7f;
+  vec<uint32_t> sign = (u & 0x80) << 24;
+  vec<float> y = bitcast<float>(sign | rest << 20) * 0x1p120f;
+  return select(rest == vec<uint32_t>(0x7f), bitcast<float>(sign | 0x7fc00000), y);
+}
+AICC_INLINE vec<f8e4m3> to_f8e4m3(vec<float> x) {
+  vec<uint32_t> u = bitcast<uint32_t>(x), sign = u >> 24 & 0x80, a = u & 0x7fffffff;
+  vec<uint32_t> r = a - (120u << 23);
+  r = (r + 0x7ffff + (r >> 20 & 1)) >> 20;
+  vec<uint32_t> small = bitcast<uint32_t>(bitcast<float>(a) * 0x1p9f + 0x1p23f) - 0x4b000000u;
+  r = select(a < vec<uint32_t>(0x3c800000), small, r);
+  r = select(a > vec<uint32_t>(0x43e80000), vec<uint32_t>(0x7f), r) | sign;
+  return bitcast<f8e4m3>(convert<uint8_t>(r));
+}
+
+#if defined(__AVX2__)
+// Steps for which there is an instruction that compilers don't find.
+template <class From, class To>
+constexpr bool has_step = std::is_integral<From>::value && std::is_integral<To>::value &&
+                          ((is_short<From> && sizeof(To) == 4 && sizeof(From) < sizeof(To)) ||
+                           (BYTES == 64 && is_short<To> && sizeof(From) == 4));
+
+template <class To, class From>
+AICC_INLINE vec<To> step(vec<From> x) {
+  vec<To> y;
+#if defined(AICC_AVX512)
+  constexpr int TO = sizeof(To);
+  if constexpr (sizeof(From) == 4 && TO == 1)
+    y.part[0] = (typename vec<To>::native)_mm512_cvtepi32_epi8((__m512i)x.part[0]);
+  else if constexpr (sizeof(From) == 4 && TO == 2)
+    y.part[0] = (typename vec<To>::native)_mm512_cvtepi32_epi16((__m512i)x.part[0]);
+  else if constexpr (std::is_same<From, int8_t>::value)
+    y.part[0] = (typename vec<To>::native)_mm512_cvtepi8_epi32((__m128i)x.part[0]);
+  else if constexpr (std::is_same<From, uint8_t>::value)
+    y.part[0] = (typename vec<To>::native)_mm512_cvtepu8_epi32((__m128i)x.part[0]);
+  else if constexpr (std::is_same<From, int16_t>::value)
+    y.part[0] = (typename vec<To>::native)_mm512_cvtepi16_epi32((__m256i)x.part[0]);
+  else
+    y.part[0] = (typename vec<To>::native)_mm512_cvtepu16_epi32((__m256i)x.part[0]);
+#else
+  __m128i from = _mm_setzero_si128();
+  memcpy(&from, &x, sizeof(x));
+  if constexpr (std::is_same<From, int8_t>::value)
+    y.part[0] = (typename vec<To>::native)_mm256_cvtepi8_epi32(from);
+  else if constexpr (std::is_same<From, uint8_t>::value)
+    y.part[0] = (typename vec<To>::native)_mm256_cvtepu8_epi32(from);
+  else if constexpr (std::is_same<From, int16_t>::value)
+    y.part[0] = (typename vec<To>::native)_mm256_cvtepi16_epi32(from);
+  else
+    y.part[0] = (typename vec<To>::native)_mm256_cvtepu16_epi32(from);
+#endif
+  return y;
+}
+#else
+template <class From, class To>
+constexpr bool has_step = false;
+template <class To, class From>
+vec<To> step(vec<From> x);
+#endif
+
 template <class To, class From>
 AICC_INLINE lanes_of<To> convert(vec<From> x) {
+  using Between = decltype(between<From, To>());
   if constexpr (std::is_same<From, To>::value)
     return x;
   else if constexpr (std::is_same<To, bool>::value)
     return x != vec<From>(From(0));
+  else if constexpr (has_step<From, To>)
+    return step<To>(x);
+  else if constexpr (!std::is_same<Between, From>::value)
+    return convert<To>(convert<Between>(x));
+  else if constexpr (std::is_same<From, f8e4m3>::value)
+    return from_f8e4m3(x);
+  else if constexpr (std::is_same<From, float>::value && std::is_same<To, f8e4m3>::value)
+    return to_f8e4m3(x);
 #if defined(AICC_AVX512)
   else if constexpr (std::is_same<From, f16>::value && std::is_same<To, float>::value) {
     vec<float> y;

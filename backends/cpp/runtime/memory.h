@@ -244,6 +244,17 @@ AICC_INLINE void sweep_unrolled(int64_t n, F f) {
   if (j < n) f(part{int(n - j)}, j, std::integral_constant<int, 0>());
 }
 
+// f(0), f(1) … up to eight of them, unrolled where it is eight.
+template <class F>
+AICC_INLINE void up_to_eight(int64_t count, F f) {
+  if (count == 8) {
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < 8; ++r) f(r);
+  } else {
+    for (int64_t r = 0; r < count; ++r) f(r);
+  }
+}
+
 // U accumulators that begin alike.
 template <class V, int U>
 struct accumulators {

@@ -37,6 +37,43 @@ extern "C" void places_product(float* c, const float* a, const float* packed, co
     dot(c, row, matrix<float>{a, k, 1}, right, m, n, k, add != 0);
 }
 """
+CONVERSIONS = """
+template <class From>
+From pattern(uint64_t i) {
+  // All patterns of 16 bits; for wider types some of all magnitudes, and the ends.
+  uint64_t bits = i;
+  if (sizeof(From) > 2) {
+    bits = (i * 0x9e3779b97f4a7c15u) >> (i % 61);
+    const double ends[] = {0.0, -0.0, 0.5, 1e9, -1e9, 3e9, 1e19, 1e-9, 65504, 65520, INFINITY, NAN};
+    if (std::is_same<From, float>::value && i < 12) return convert<From>(float(ends[i]));
+    if (std::is_same<From, double>::value && i < 12) return convert<From>(ends[i]);
+  }
+  From x;
+  memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+template <class From, class To>
+int64_t differences() {
+  int64_t found = 0;
+  for (uint64_t i = 0; i < 65536; i += W) {
+    From in[W];
+    To one[W], all_at_once[W];
+    for (int j = 0; j < W; ++j) in[j] = pattern<From>(i + j), one[j] = convert<To>(in[j]);
+    all lanes;
+    lanes.store(all_at_once, convert<To>(lanes.load(in)));
+    for (int j = 0; j < W; ++j) found += memcmp(one + j, all_at_once + j, sizeof(To)) != 0;
+  }
+  return found;
+}
+template <class From, class... To>
+int64_t from_one() { return (differences<From, To>() + ...); }
+template <class... T>
+int64_t among() { return (from_one<T, T...>() + ...); }
+extern "C" int64_t conversions() {
+  return among<int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, float,
+               double, f16, bf16, f8e4m3, f8e5m2>();
+}
+"""
 ARCHS = ("x86-64", "x86-64-v3", "x86-64-v4")
 FUNCTIONS = {
     "exp": (np.exp, -110, 95),
@@ -68,6 +105,20 @@ def library(request, tmp_path_factory):
     command = [cxx, *flags, "-O2", f"-march={request.param}", "-I", str(RUNTIME), "-shared"]
     subprocess.run([*command, *sources, "-o", str(goal)], check=True, capture_output=True)
     return ctypes.CDLL(str(goal))
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_conversions_of_vectors_are_those_of_elements(arch, tmp_path):
+    """Between all pairs of types, for every pattern of 16 bits."""
+    if not runs_here(arch):
+        pytest.skip(f"this machine doesn't run {arch}")
+    source = tmp_path / "conversions.cpp"
+    source.write_text(f'#include "aicc_cpu.h"\nusing namespace aicc;\n{CONVERSIONS}')
+    goal = tmp_path / "conversions.so"
+    flags = [f for f in FLAGS if f != "-O3"]
+    command = [str(compiler()), *flags, "-O1", f"-march={arch}", "-I", str(RUNTIME), "-shared"]
+    subprocess.run([*command, str(source), "-o", str(goal)], check=True, capture_output=True)
+    assert ctypes.CDLL(str(goal)).conversions() == 0
 
 
 def apply(library, name: str, x: np.ndarray) -> np.ndarray:
