@@ -213,6 +213,29 @@ def light_systems(name: str) -> dict[str, Callable[[], Any]]:
     }
 
 
+TOKENS = {"float32": None, "int8": "int8-weights", "int4": "int4-rtn"}
+"""Weights that one token meets, and the recipes that make them."""
+
+
+def token_systems(size: int, recipe: str | None) -> dict[str, Callable[[], Any]]:
+    """One row by a square weight: as it is stored, and in float32 by torch."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(size, size, bias=False).eval(), torch.randn(1, size)
+    source = layer if recipe is None else aicc.quantize(layer, recipe, inputs=(x,)).module
+    ours = aicc.compile(source, (x,) if recipe is None else None, target="cpp")
+    weight = layer.weight
+    if recipe is not None:  # what the stored weight is, in float32
+        rows = aicc.quantize(layer, recipe, inputs=(torch.eye(size),)).module
+        weight = torch.as_tensor(
+            aicc.compile(rows, target="numpy").run([np.eye(size, dtype="f4")])[0]
+        ).T
+        weight = weight.contiguous()
+    return {
+        "aicc": lambda: ours.run([x.numpy()]),
+        "eager": lambda: F.linear(x, weight),
+    }
+
+
 def first(value: Any) -> np.ndarray:
     while isinstance(value, (list, tuple)):
         value = value[0]
@@ -243,6 +266,11 @@ def cases(wanted: list[str], autotune: bool) -> Iterator[tuple[str, str, dict, d
     for name in chosen("models", wholes()):
         found, compiling = torch_systems(*wholes()[name](), True, autotune, name)
         yield "models", name, found, compiling, 0.0
+    for name in chosen("tokens", [f"1x{n}x{n} {w}" for n in (4096, 8192) for w in TOKENS]):
+        shape, stored = name.split()
+        size = int(shape.split("x")[1])
+        moved = size * size * {"float32": 4, "int8": 1, "int4": 0.625}[stored]
+        yield "tokens", name, token_systems(size, TOKENS[stored]), {}, moved
     for name in chosen("light", models.light_names()):
         yield "light", name, light_systems(name), {}, 0.0
 
@@ -258,7 +286,9 @@ def means_of(results: Iterable[dict[str, Any]]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", help="names, kernels, models or light; default: all")
+    parser.add_argument(
+        "cases", nargs="*", help="names, or kernels, models, tokens, light; default: all"
+    )
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--autotune", action="store_true", help="Inductor's max-autotune as well")
     args = parser.parse_args()
