@@ -3,7 +3,7 @@
     python benchmarks/cpu.py [CASE …] [--runs 30] [--autotune]
 
 Kernels, whole torch models and the light ONNX models, two threads, everything interleaved in one
-process, medians. Results go to results/cpu.json.
+process, medians. Results go to results/cpu.json, or another file for another machine (--to).
 """
 
 from __future__ import annotations
@@ -291,6 +291,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--autotune", action="store_true", help="Inductor's max-autotune as well")
+    parser.add_argument("--to", default="cpu", help="which file of results/ gets them")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # compile times are of cold compiles
@@ -318,7 +319,7 @@ def main() -> None:
     for group, rows in groups.items():
         if not args.cases or group in args.cases:
             found = {"copy_bandwidth": bandwidth, "cases": rows}
-            harness.write("cpu", **{group: {**found, "time_over_aicc": means_of(rows.values())}})
+            harness.write(args.to, **{group: {**found, "time_over_aicc": means_of(rows.values())}})
 
 
 if __name__ == "__main__":
