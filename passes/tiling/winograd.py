@@ -179,7 +179,7 @@ def lower_winograd(op: Fused, conv: graph.WinogradConv) -> tuple[Block, dict]:
         inside = [
             size - 1 - w
             for size, w, o, count in zip(conv.size, where, (i, j), patches, strict=True)
-            if count * STEP - STEP + o >= size  # type: ignore[operator]
+            if not isinstance(count, int) or count * STEP - STEP + o >= size
         ]
         coords = (batch, *where, channel) if last else (batch, channel, *where)
         for k, v in enumerate(op.yielded().inputs):
