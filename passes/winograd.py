@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import BlockArgument, SSAValue
+from xdsl.ir import Block, BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -92,8 +92,8 @@ def part_of_direct(conv: graph.Conv) -> float:
     return time / direct
 
 
-Key = tuple[SSAValue, tuple[int, ...], tuple[int, ...]]
-"""A value, how it is transposed, and what is padded."""
+Key = tuple[Block | None, SSAValue, tuple[int, ...], tuple[int, ...]]
+"""A block, a value read in it, how that is transposed, and what is padded."""
 
 
 def rewrite(
@@ -108,7 +108,7 @@ def rewrite(
         x = b.transpose(x, permutation) if permutation else x
         return b.emit(graph.WinogradInputTransform, x, pads=list(conv.pads), layout=conv.layout)
 
-    key = source, tuple(permutation), conv.pads
+    key = fused.parent, source, tuple(permutation), conv.pads
     if key not in made:
         made[key] = made_before(fused, source, "winograd_patches", "patches", patches)
     constant = derived_constant(weight.result, transformed_weight(weight.value.array, conv.layout))
