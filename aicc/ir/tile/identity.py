@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import FloatAttr
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from aicc.ir.asm import print_module
 from aicc.ir.tile.ops import Kernel
@@ -27,11 +28,16 @@ def _structure(op: Operation, numbers: dict[SSAValue, int]) -> Hashable:
     return (
         op.name,
         operands,
-        frozenset(op.properties.items()),
+        frozenset((name, _exact(value)) for name, value in op.properties.items()),
         frozenset(op.attributes.items()),
         tuple(r.type for r in op.results),
         tuple(regions),
     )
+
+
+def _exact(value: Attribute) -> Hashable:
+    """A parameter with the sign of a zero, which equality leaves out."""
+    return (value, str(value)) if isinstance(value, FloatAttr) else value
 
 
 def _without_names(kernel: Kernel) -> str:

@@ -78,3 +78,15 @@ def test_sources_are_the_same_each_time():
     model = torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.Softmax(-1)).eval()
     sources = {aicc.compile(model, (torch.ones(3, 8),), target="cpp").source for _ in range(2)}
     assert len(sources) == 1
+
+
+class Zeros(torch.nn.Module):
+    def forward(self, x, y):
+        return torch.where(x > 1, x, 0.0), torch.where(y > 1, y, -0.0)
+
+
+def test_zeros_of_either_sign_are_kernels_of_their_own():
+    """What tells kernels apart tells -0.0 from 0.0, which compare equal."""
+    compiled = aicc.compile(Zeros(), (torch.zeros(4), torch.zeros(4)), target="cpp")
+    plus, minus = compiled(torch.zeros(4), torch.zeros(4))
+    assert not torch.signbit(plus).any() and torch.signbit(minus).all()
