@@ -51,10 +51,14 @@ STAGED = 6
 
 @dataclass(frozen=True)
 class ScheduleCpu(ModulePass):
-    """Bind the schedule parameters of every kernel for a CPU with so many threads."""
+    """Bind the schedule parameters of every kernel for a CPU with so many threads.
+
+    Columns of up to `longest` rows are summed one row after the other.
+    """
 
     name = "schedule-cpu"
     threads: int = 1
+    longest: int = 1024
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in op.ops:
@@ -74,10 +78,21 @@ class ScheduleCpu(ModulePass):
         if {"BLOCK_M", "BLOCK_N"} <= names:
             return self.winograd(kernel, rules)
         if "BLOCK_M" in names:
-            return {"BLOCK_M": COLUMNS if reduces_columns(kernel) else 1}
+            return self.columns(kernel, rules) if reduces_columns(kernel) else {"BLOCK_M": 1}
         if "BLOCK" in names:
             return {"BLOCK": ELEMENTS}
         return {}
+
+    def columns(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+        """Columns side by side; of those that aren't too long, one row is added after the other."""
+        m = extent(kernel, "BLOCK_M")
+        chosen = {"BLOCK_M": allowed(kernel, rules, "BLOCK_M", m, (COLUMNS, 128, 64, 32))[0]}
+        for op in kernel.body.walk():
+            if isinstance(op, tile.Axis) and str(op.block[0]) == "BLOCK_R":
+                rows = op.bound[0]
+                if isinstance(rows, int) and rows <= self.longest:
+                    chosen["BLOCK_R"] = 1
+        return chosen
 
     def product(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
         """The blocks for which the slowest thread has least to do."""

@@ -27,6 +27,8 @@ GRAPH_PASSES = (
     "simplify-masks",
     "merge-matmuls",
     "sink-norm",
+    "split-reductions",
+    "split-reductions{programs=8 least=4}",
 )
 """Passes from graph to graph that keep results and need nothing else."""
 

@@ -31,6 +31,9 @@ from aicc.ir.types import element_type, shape_of
 HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
 FOOTER = "}  // namespace aicc\n"
 
+LONGEST = 1024
+"""Rows that one sum may be of where they are added one after the other: longer ones lose digits."""
+
 
 class Host(Evaluator, Protocol):
     """Runs what stands between kernels."""
@@ -47,9 +50,13 @@ class CppBackend(Evaluated):
 
     def __init__(self, evaluator: Host):
         self.evaluator = evaluator
-        to_tiles = TO_TILES.replace("lower-to-tile", "winograd,pad-images,lower-to-tile")
+        threads = os.cpu_count() or 1
+        split = f"split-reductions{{programs={4 * threads} least=32768 longest={LONGEST}}}"
+        to_tiles = TO_TILES.replace(",fuse", f",{split},fuse")
+        to_tiles = to_tiles.replace("lower-to-tile", "winograd,pad-images,lower-to-tile")
         self.lowering = (
-            f"{to_tiles},schedule-cpu{{threads={os.cpu_count() or 1}}},pack-weights,dce,plan-memory"
+            f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST}}},"
+            "pack-weights,dce,plan-memory"
         )
 
     def chips(self) -> tuple[str, ...]:

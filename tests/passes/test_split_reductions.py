@@ -1,0 +1,95 @@
+"""Reductions in two: what one gives, over any axes, at every dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.dialects.builtin import ModuleOp
+
+import aicc
+from aicc.backends.numpy import NumpyBackend
+from aicc.ir import graph, tile
+from aicc.ir.graph.reduce import ReduceOp
+from aicc.ir.interfaces import CompileContext
+from aicc.ir.types import tensor
+from aicc.passes.split_reductions import SPLITS
+from aicc.pipeline import PassManager, parse_pipeline
+from tests.backends.test_kernels import agree, module_of
+
+NUMPY = NumpyBackend()
+
+
+def split(module: ModuleOp, options: str) -> ModuleOp:
+    context = CompileContext(evaluator=NUMPY, target=NUMPY.description, remarks=[])
+    PassManager(parse_pipeline(f"split-reductions{{{options}}}"), context).run(module)
+    return module
+
+
+def reductions(module: ModuleOp) -> int:
+    return sum(isinstance(op, ReduceOp) for op in module.walk())
+
+
+@st.composite
+def cases(draw):
+    shape = draw(st.lists(st.integers(1, 48), min_size=1, max_size=4))
+    axes = draw(st.lists(st.sampled_from(range(len(shape))), unique=True))
+    return shape, axes, draw(st.booleans()), draw(st.sampled_from(list(SPLITS)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(), st.sampled_from(["f64", "f16", "i32"]), st.sampled_from(["0", "40"]))
+def test_two_give_what_one_gives(case, dtype, longest):
+    shape, axes, keepdims, kind = case
+    module = module_of(
+        lambda b, x: [b.emit(kind, x, axes=axes, keepdims=keepdims)], tensor(shape, dtype)
+    )
+    rng = np.random.default_rng(0)
+    x = (1 + rng.random(shape) / 100).astype({"f64": "f8", "f16": "f2", "i32": "i4"}[dtype])
+    x *= rng.choice([1, -1], shape).astype(x.dtype)
+    (want,) = NUMPY.run(module, [x])
+    (got,) = NUMPY.run(split(module, f"programs=16 least=16 longest={longest}"), [x])
+    assert got.dtype == want.dtype and got.shape == want.shape
+    if dtype == "i32":
+        np.testing.assert_array_equal(got, want)
+    else:
+        tolerance = 1e-12 if dtype == "f64" else 1e-3
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "kind, shape, axes",
+    [
+        (graph.ReduceSum, (8192,), (0,)),
+        (graph.ReduceMean, (9, 700), (0, 1)),
+        (graph.ReduceMax, (512, 33), (0,)),
+        (graph.ReduceProd, (6, 5, 256), (0, 2)),
+    ],
+)
+def test_both_are_kernels(kind, shape, axes):
+    def build(b, x):
+        small = b.emit(graph.Div, x, b.scalar_like(50.0, x))
+        return [b.emit(kind, b.emit(graph.Exp, small), axes=axes)]
+
+    module = split(module_of(build, tensor(shape, "f32")), "programs=8 least=256")
+    assert reductions(module) == 2
+    x = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    agree(module, inputs=[x], rtol=1e-4)
+
+
+def test_parts_keep_digits_that_one_sum_loses():
+    """A million tenths in one f32 sum are off by a hundredth."""
+    x = torch.full((1 << 20, 8), 0.1)
+
+    class Columns(torch.nn.Module):
+        def forward(self, x):
+            return x.sum(0)
+
+    compiled = aicc.compile(Columns(), (x,), target="cpp")
+    kernels = [op for op in compiled.module.ops if isinstance(op, tile.Kernel)]
+    assert len(kernels) == 2
+    torch.testing.assert_close(
+        torch.as_tensor(compiled(x)), x.double().sum(0).float(), rtol=2e-5, atol=0
+    )
