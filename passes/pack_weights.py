@@ -9,6 +9,7 @@ the image on the right is read element by element.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,12 @@ class Operand:
         return "columns" if self.across.dim == 1 else "rows"
 
     @property
+    def argument(self) -> int:
+        """Which of the kernel's buffers it is."""
+        assert isinstance(self.load.buffer, BlockArgument)
+        return self.load.buffer.index
+
+    @property
     def shape(self) -> tuple[Dim, Dim]:
         """Sizes along and across."""
         return self.along.bound[0], self.across.bound[0]
@@ -69,36 +76,21 @@ class PackWeights(ModulePass):
     width: int = 64
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernels = {k.sym_name: k for k in op.ops if isinstance(k, tile.Kernel)}
-        launches: dict[str, list[tile.Launch]] = defaultdict(list)
-        for func in functions(op).values():
-            for inner in func.walk():
-                if isinstance(inner, tile.Launch):
-                    launches[inner.kernel].append(inner)
         packed: dict[tuple[SSAValue, str], Constant] = {}
-        for name, kernel in kernels.items():
-            for operand in operands(kernel):
-                assert isinstance(operand.load.buffer, BlockArgument)
-                i, users = operand.load.buffer.index, launches[name]
-                sources = [launch.arguments[i] for launch in users]
-                if not users or not all(self.may_pack(v) for v in sources):
-                    continue
-                if not self.rewrite(kernel, operand):
-                    continue
-                for launch, source in zip(users, sources, strict=True):
-                    key = source, operand.side
-                    if key not in packed:
-                        packed[key] = self.packed(source, operand)
-                    launch.operands[i] = packed[key].result
+        for kernel, operand, launches in constant_operands(op):
+            if not self.rewrite(kernel, operand):
+                continue
+            for launch in launches:
+                i = operand.argument
+                key = launch.arguments[i], operand.side
+                if key not in packed:
+                    packed[key] = self.packed(launch.arguments[i], operand)
+                launch.operands[i] = packed[key].result
         for source, _ in packed:
             owner, unused = source.owner, source.first_use is None
             if unused and isinstance(owner, Constant) and owner.parent is not None:
                 owner.detach()
                 owner.erase()
-
-    @staticmethod
-    def may_pack(value: SSAValue) -> bool:
-        return isinstance(value.owner, Constant) and value.owner.value.data.resolved
 
     def packed(self, source: SSAValue, operand: Operand) -> Constant:
         """The constant in panels."""
@@ -162,6 +154,26 @@ class PackWeights(ModulePass):
         new.result.name_hint = load.result.name_hint
         Rewriter.replace_op(load, new)
         return True
+
+
+def constant_operands(
+    module: ModuleOp,
+) -> Iterator[tuple[tile.Kernel, Operand, list[tile.Launch]]]:
+    """What of each kernel can be packed, as it is a constant in all launches: those beside it."""
+    launches: dict[str, list[tile.Launch]] = defaultdict(list)
+    for func in functions(module).values():
+        for inner in func.walk():
+            if isinstance(inner, tile.Launch):
+                launches[inner.kernel].append(inner)
+    for kernel in [k for k in module.ops if isinstance(k, tile.Kernel)]:
+        users = launches[kernel.sym_name]
+        for operand in operands(kernel):
+            if users and all(is_known(launch.arguments[operand.argument]) for launch in users):
+                yield kernel, operand, users
+
+
+def is_known(value: SSAValue) -> bool:
+    return isinstance(value.owner, Constant) and value.owner.value.data.resolved
 
 
 def operands(kernel: tile.Kernel) -> list[Operand]:

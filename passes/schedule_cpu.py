@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 from aicc.ir import tile
 from aicc.ir.tile.types import tile_shape
 from aicc.ir.types import typical
-from aicc.passes.pack_weights import evenly_spaced, has_places, operands
+from aicc.passes.pack_weights import constant_operands, evenly_spaced, has_places, operands
 from aicc.passes.schedules import Rules, extent
 
 ORIGIN = "modelled for a CPU"
@@ -45,6 +45,9 @@ FEW_ROWS = 4
 MOST_COMPUTED = 128 * 512
 """Elements of a product's operand that are put together at a time."""
 
+PACKED = 16
+"""Elements of a left operand that are put side by side in a clock, where the right one is too."""
+
 STAGED = 6
 """Of those of a left operand, how many in a clock."""
 
@@ -61,18 +64,19 @@ class ScheduleCpu(ModulePass):
     longest: int = 1024
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        packed = {k for k, operand, _ in constant_operands(op) if operand.side == "columns"}
         for kernel in op.ops:
             if isinstance(kernel, tile.Kernel) and kernel.schedule and 0 not in kernel.grid:
                 rules = Rules(kernel)
-                schedule = {**kernel.schedule, **self.schedule(kernel, rules)}
+                schedule = {**kernel.schedule, **self.schedule(kernel, rules, kernel in packed)}
                 if rules.stays_inside(schedule):
                     kernel.set_param("schedule", schedule)
                     kernel.set_param("origin", ORIGIN)
 
-    def schedule(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+    def schedule(self, kernel: tile.Kernel, rules: Rules, packed: bool) -> dict[str, int]:
         names = kernel.schedule.keys()
         if {"BLOCK_M", "BLOCK_N", "BLOCK_K"} <= names:
-            return self.product(kernel, rules)
+            return self.product(kernel, rules, packed)
         if {"BLOCK_M", "BLOCK_T"} <= names:
             return self.attention(kernel, rules)
         if {"BLOCK_M", "BLOCK_N"} <= names:
@@ -94,13 +98,18 @@ class ScheduleCpu(ModulePass):
                     chosen["BLOCK_R"] = 1
         return chosen
 
-    def product(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
-        """The blocks for which the slowest thread has least to do."""
+    def product(self, kernel: tile.Kernel, rules: Rules, packed: bool) -> dict[str, int]:
+        """The blocks for which the slowest thread has least to do.
+
+        A right operand that isn't `packed` is put into panels for each program, and the left one
+        beside it.
+        """
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         places = reads_places(kernel)
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = not places and computes(kernel, "a")
+        packs = not (places or packed or computed)
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
         depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
@@ -121,6 +130,7 @@ class ScheduleCpu(ModulePass):
             time_of = places_time if places else program_time
             one = time_of(min(block_m, m), min(block_n, n), block_k, k, dots)
             one += staged * min(block_m, m) * k / STAGED
+            one += packs * dots * min(block_m, m) * k / PACKED
             time = -(-programs // self.threads) * one
             if time < best:
                 best = time

@@ -1,4 +1,5 @@
-// Products of tiles: blocks of 6 rows by 4 vectors of columns are summed in registers.
+// Products of tiles: blocks of 6 rows by 4 vectors of columns are summed in registers, over as many
+// rows of the right operand as the first cache holds.
 
 #include "dot.h"
 
@@ -96,44 +97,70 @@ void thin(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow
   }
 }
 
-// Columns `first` to `first + count` of b as rows of `width` elements, zero beyond `count`.
-template <class To, class From>
-void pack_columns(To* to, matrix<From> b, int64_t first, int64_t count, int64_t width,
-                  int64_t depth) {
-  const From* from = b.data + first * b.column;
-  if (b.column == 1) {
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t j = 0; j < count; ++j) to[k * width + j] = convert<To>(from[k * b.row + j]);
-      for (int64_t j = count; j < width; ++j) to[k * width + j] = To(0);
+// to[i * row + j] = from[j * step + i], in squares that vectors turn.
+void turn(float* to, int64_t row, const float* from, int64_t step, int64_t m, int64_t n) {
+  typedef float four __attribute__((vector_size(16)));
+  typedef float loose __attribute__((vector_size(16), aligned(4), may_alias));
+  constexpr int64_t TILE = 16;
+  for (int64_t first = 0; first < n; first += TILE)
+    for (int64_t top = 0; top < m; top += TILE) {
+      const int64_t right = std::min(first + TILE, n), low = std::min(top + TILE, m);
+      int64_t j = first;
+      for (; j + 4 <= right; j += 4) {
+        const float* in = from + j * step;
+        int64_t i = top;
+        for (; i + 4 <= low; i += 4) {
+          four a = *(const loose*)(in + i), b = *(const loose*)(in + step + i);
+          four c = *(const loose*)(in + 2 * step + i), d = *(const loose*)(in + 3 * step + i);
+          four ab = AICC_SHUFFLE(a, b, 0, 4, 1, 5), cd = AICC_SHUFFLE(c, d, 0, 4, 1, 5);
+          four AB = AICC_SHUFFLE(a, b, 2, 6, 3, 7), CD = AICC_SHUFFLE(c, d, 2, 6, 3, 7);
+          float* out = to + i * row + j;
+          *(loose*)out = AICC_SHUFFLE(ab, cd, 0, 1, 4, 5);
+          *(loose*)(out + row) = AICC_SHUFFLE(ab, cd, 2, 3, 6, 7);
+          *(loose*)(out + 2 * row) = AICC_SHUFFLE(AB, CD, 0, 1, 4, 5);
+          *(loose*)(out + 3 * row) = AICC_SHUFFLE(AB, CD, 2, 3, 6, 7);
+        }
+        for (; i < low; ++i)
+          for (int64_t x = 0; x < 4; ++x) to[i * row + j + x] = in[x * step + i];
+      }
+      for (; j < right; ++j)
+        for (int64_t i = top; i < low; ++i) to[i * row + j] = from[j * step + i];
     }
+}
+
+// An m x n matrix as rows of `width` elements, zero beyond n.
+template <class To, class From>
+void pack(To* to, int64_t width, matrix<From> from, int64_t m, int64_t n) {
+  for (int64_t i = 0; n < width && i < m; ++i)
+    std::fill(to + i * width + n, to + (i + 1) * width, To(0));
+  if constexpr (std::is_same<To, float>::value && std::is_same<From, float>::value)
+    if (from.row == 1 && from.column != 1)
+      return turn(to, width, from.data, from.column, m, n);
+  if (from.column == 1) {
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) to[i * width + j] = convert<To>(from.data[i * from.row + j]);
     return;
   }
   constexpr int64_t TILE = 16;
-  for (int64_t k = 0; k < depth; k += TILE)
-    for (int64_t j = 0; j < width; j += TILE) {
-      int64_t high = std::min(k + TILE, depth), right = std::min(j + TILE, width);
-      for (int64_t x = j; x < right; ++x)
-        for (int64_t y = k; y < high; ++y)
-          to[y * width + x] = x < count ? convert<To>(from[y * b.row + x * b.column]) : To(0);
+  for (int64_t top = 0; top < m; top += TILE)
+    for (int64_t first = 0; first < n; first += TILE) {
+      const int64_t low = std::min(top + TILE, m), right = std::min(first + TILE, n);
+      for (int64_t j = first; j < right; ++j)
+        for (int64_t i = top; i < low; ++i)
+          to[i * width + j] = convert<To>(from.data[i * from.row + j * from.column]);
     }
 }
 
-template <class To, class From>
-void pack_rows(To* to, matrix<From> a, int64_t m, int64_t depth) {
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t k = 0; k < depth; ++k)
-      to[i * depth + k] = convert<To>(a.data[i * a.row + k * a.column]);
-}
-
-// Rows of a as they are, if they lie so; else packed.
+// Rows of a as they are, if they lie so; packed where they don't, or where a part of each is read
+// by many columns.
 template <class T, class From>
-const T* left_rows(matrix<From> a, int64_t m, int64_t depth, int64_t& row) {
-  if (std::is_same<T, From>::value && a.column == 1) {
+const T* left_rows(matrix<From> a, int64_t m, int64_t depth, bool again, int64_t& row) {
+  if (std::is_same<T, From>::value && a.column == 1 && !again) {
     row = a.row;
     return (const T*)a.data;
   }
   T* packed = scratch<T>(0, size_t(m) * depth);
-  pack_rows(packed, a, m, depth);
+  pack(packed, depth, a, m, depth);
   row = depth;
   return packed;
 }
@@ -161,30 +188,40 @@ AICC_INLINE int64_t next_columns(int64_t left) {
   return std::min(left, (vectors + panels - 1) / panels * LANES);
 }
 
+// How many rows of a panel of columns the first cache holds.
+constexpr int64_t DEPTH = 32768 / (VECTORS * BYTES);
+
+// From so many columns on, the rows that they read are worth a copy that lies together.
+constexpr int64_t MANY = 192;
+
 template <class T, class From>
 void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int64_t n,
               int64_t depth, bool add) {
   constexpr int LANES = native<T>::LANES;
   constexpr int64_t WIDTH = VECTORS * LANES;
-  int64_t arow;
-  const T* left = left_rows<T>(a, m, depth, arow);
   const bool direct = std::is_same<T, From>::value && b.column == 1;
-  if (direct && m < 4)
+  int64_t arow;
+  if (direct && m < 4) {
+    const T* left = left_rows<T>(a, m, depth, false, arow);
     return thin<T>(c, crow, left, arow, (const T*)b.data, b.row, m, n, depth, add);
-  // Rows of b that are far apart would each take a page of their own.
-  const bool far = m > 2 * ROWS && b.row * sizeof(T) > 4096;
-  for (int64_t j = 0, count; j < n; j += count) {
-    count = next_columns<T>(n - j);
-    int64_t vectors = (count + LANES - 1) / LANES;
-    const T* right = (const T*)b.data + (direct ? j : 0);
-    int64_t brow = b.row;
-    if (!direct || far || count % LANES) {
-      T* panel = scratch<T>(1, size_t(WIDTH) * depth);
-      pack_columns(panel, b, j, count, vectors * LANES, depth);
-      right = panel;
-      brow = vectors * LANES;
+  }
+  for (int64_t k = 0, deep; k < depth || k == 0; k += deep, add = true) {
+    deep = std::min(DEPTH, depth - k);
+    const bool again = depth > DEPTH && n >= MANY;
+    const T* left = left_rows<T>(matrix<From>{a.data + k * a.column, a.row, a.column}, m, deep,
+                                 again, arow);
+    for (int64_t j = 0, count; j < n; j += count) {
+      count = next_columns<T>(n - j);
+      const int64_t vectors = (count + LANES - 1) / LANES, width = vectors * LANES;
+      const From* from = b.data + k * b.row + j * b.column;
+      if (direct && m <= 2 * ROWS && count == width) {
+        columns<T>(vectors, c + j, crow, left, arow, (const T*)from, b.row, m, deep, add);
+        continue;
+      }
+      T* panel = scratch<T>(1, size_t(WIDTH) * DEPTH);
+      pack(panel, width, matrix<From>{from, b.row, b.column}, deep, count);
+      columns<T>(vectors, c + j, crow, left, arow, panel, width, m, deep, add);
     }
-    columns<T>(vectors, c + j, crow, left, arow, right, brow, m, depth, add);
   }
 }
 
@@ -211,7 +248,7 @@ void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int
   constexpr int LANES = native<float>::LANES;
   constexpr int64_t WIDTH = panels<float>::width, STEP = VECTORS * LANES;
   int64_t arow;
-  const float* left = left_rows<float>(a, m, k, arow);
+  const float* left = left_rows<float>(a, m, k, false, arow);
   for (int64_t j = 0; j < n; j += STEP) {
     int64_t vectors = (std::min(n - j, STEP) + LANES - 1) / LANES;
     const float* right = b.data + j / WIDTH * b.panel + j % WIDTH;

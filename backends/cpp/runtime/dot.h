@@ -6,6 +6,13 @@
 
 #include "aicc_cpu.h"
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define AICC_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+typedef int aicc_lanes __attribute__((vector_size(16)));
+#define AICC_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (aicc_lanes){__VA_ARGS__})
+#endif
+
 namespace aicc {
 namespace {
 
