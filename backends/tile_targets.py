@@ -31,7 +31,7 @@ COMPOSITES = (
 """Composites that get a kernel of their own, or are taken apart only there."""
 
 TO_TILES = (
-    "raise-composites,gather-log-softmax,simplify-masks,canonicalize,cse,dce,"
+    "raise-composites,gather-log-softmax,scatter-to-select,simplify-masks,canonicalize,cse,dce,"
     "lower-quantization,merge-matmuls,sink-norm,canonicalize,cse,dce,fuse,dce,lower-to-tile,dce"
 )
 """Passes from graph IR to kernels that have no schedule of their target yet."""

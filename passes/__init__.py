@@ -40,6 +40,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "raise-composites": _pass("raise_composites", "RaiseComposites"),
     "scale-fold": _pass("scale_fold", "ScaleFold"),
     "scale-salient-channels": _pass("scale_salient_channels", "ScaleSalientChannels"),
+    "scatter-to-select": _pass("scatter_to_select", "ScatterToSelect"),
     "schedule": _pass("schedule", "Schedule"),
     "schedule-cpu": _pass("schedule_cpu", "ScheduleCpu"),
     "shape-simplify": _pass("shape_simplify", "ShapeSimplify"),

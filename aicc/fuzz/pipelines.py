@@ -27,6 +27,7 @@ GRAPH_PASSES = (
     "simplify-masks",
     "merge-matmuls",
     "sink-norm",
+    "scatter-to-select",
     "split-reductions",
     "split-reductions{programs=8 least=4}",
 )

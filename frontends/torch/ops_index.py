@@ -260,12 +260,19 @@ def slice_scatter(
     if not all(isinstance(v, int) for v in (start, end, size)):
         return NotImplemented
     at = np.arange(size)[slice(start, end, step)].astype(np.int64)  # type: ignore[arg-type]
+    if step == 1:
+        first = int(at[0]) if at.size else 0
+        return _spliced(c, x, src, axis, first, first + at.size)
     return _put_rows(c, x, src, axis, c.b.constant(at))
 
 
 @aten("select_scatter")
 def select_scatter(c: CallContext, x: SSAValue, src: SSAValue, dim: int, index: Any):
     axis = dim % rank_of(x)
+    size = shape_of(x)[axis]
+    if isinstance(index, int) and isinstance(size, int):
+        first = index % size
+        return _spliced(c, x, c.b.unsqueeze(src, [axis]), axis, first, first + 1)
     at = c.b.reshape(c.tensor(index, i64), [1])
     return _put_rows(c, x, c.b.unsqueeze(src, [axis]), axis, at)
 
@@ -274,6 +281,25 @@ def select_scatter(c: CallContext, x: SSAValue, src: SSAValue, dim: int, index: 
 def index_copy(c: CallContext, x: SSAValue, dim: int, index: SSAValue, src: SSAValue):
     out = _put_rows(c, _ranked(c, x), _ranked(c, src), _axis(dim, x), c.b.reshape(index, [-1]))
     return c.b.reshape(out, c.dims())
+
+
+def _spliced(
+    c: CallContext, x: SSAValue, src: SSAValue, axis: int, first: int, last: int
+) -> SSAValue:
+    """x with src in place of the elements from `first` to `last`: joined, or src padded."""
+    size, src = shape_of(x)[axis], c.b.cast(src, element_type(x))
+    assert isinstance(size, int)
+    source = x.owner
+    if isinstance(source, graph.Expand) and rank_of(source.input) == 0:
+        ends = [[0] * rank_of(x), [0] * rank_of(x)]
+        ends[0][axis], ends[1][axis] = first, size - last
+        return c.emit(graph.Pad, src, source.input, low=ends[0], high=ends[1])
+    parts = [src]
+    if first > 0:
+        parts.insert(0, c.b.slice(x, axis, 0, first))
+    if last < size:
+        parts.append(c.b.slice(x, axis, last, size))
+    return c.emit(graph.Concat, *parts, axis=axis) if len(parts) > 1 else src
 
 
 def _put_rows(c: CallContext, x: SSAValue, src: SSAValue, axis: int, at: SSAValue) -> SSAValue:
