@@ -10,6 +10,7 @@ from xdsl.ir import Operation
 
 from aicc.ir import graph
 from aicc.ir.dtypes import f64
+from aicc.ir.graph.attention import Scores
 from aicc.ir.interfaces import Evaluator
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type
@@ -19,7 +20,7 @@ COMPOSITES = (
     graph.LogSoftmax,
     graph.LayerNorm,
     graph.RMSNorm,
-    graph.Attention,
+    Scores,
     graph.ReduceMean,
     graph.Relu,
     graph.Sigmoid,
@@ -39,7 +40,7 @@ TO_TILES = (
 
 def keeps(op: GraphOp) -> bool:
     """Whether the op is lowered to tiles as it stands."""
-    if isinstance(op, graph.Attention) and element_type(op.query) == f64:
+    if isinstance(op, Scores) and element_type(op.query) == f64:
         return False
     return isinstance(op, COMPOSITES)
 

@@ -17,7 +17,6 @@ from xdsl.ir import Block, Operation, SSAValue
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import (
     Add,
-    Attention,
     Cast,
     Concat,
     Constant,
@@ -33,6 +32,7 @@ from aicc.ir.graph import (
     Sub,
     Transpose,
 )
+from aicc.ir.graph.attention import Scores
 from aicc.ir.graph.reduce import reduced_shape
 from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
@@ -190,7 +190,7 @@ def needed_outside(first: Group, second: Group) -> list[SSAValue]:
 def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None:
     stored = needed_outside(first, second)
     products = [u for _, u in crossing(first, second) if role_of(u) is Role.CONTRACTION]
-    if products and all(isinstance(u, Attention) for u in products):
+    if products and all(isinstance(u, Scores) for u in products):
         return _before_attention(first, second, products[0], cost)
     if products:
         if not (all(_reads_for_product(op) for op in first.ops) or _is_weight(first)):

@@ -27,6 +27,7 @@ from aicc.passes.decompose import decomposed
 from aicc.passes.fusion_groups import is_literal, moved_bytes
 from aicc.passes.tiling import reductions, scalars
 from aicc.passes.tiling.attention import lower_attention
+from aicc.passes.tiling.attention_backward import lower_attention_backward
 from aicc.passes.tiling.convolution import lower_conv
 from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
@@ -52,6 +53,9 @@ CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str
     graph.Conv: lambda op, anchors: lower_conv(op, *anchors),
     graph.ConvTranspose: lambda op, anchors: lower_conv(op, *anchors),
     graph.Attention: lambda op, anchors: lower_attention(op, *anchors),
+    graph.AttentionWithLse: lambda op, anchors: lower_attention(op, *anchors),
+    graph.AttentionBackwardQuery: lambda op, anchors: lower_attention_backward(op, *anchors),
+    graph.AttentionBackwardKeyValue: lambda op, anchors: lower_attention_backward(op, *anchors),
     graph.WinogradConv: lambda op, anchors: lower_winograd(op, *anchors),
 }
 """How a kernel around each kind of product is lowered."""

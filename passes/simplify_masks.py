@@ -12,7 +12,8 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.traits import Pure
 
-from aicc.ir.graph import Attention, Constant, ShapeExpr
+from aicc.ir.graph import Constant, ShapeExpr
+from aicc.ir.graph.attention import AttentionBackward, AttentionOp
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.interfaces import CompileContext, Evaluator, value_of
 from aicc.ir.op import GraphOp
@@ -38,14 +39,14 @@ class SimplifyMasks(ModulePass):
             return
         known: dict[SSAValue, np.ndarray | None] = {}
         for inner in list(op.walk()):
-            if isinstance(inner, Attention) and inner.mask is not None:
+            if isinstance(inner, (AttentionOp, AttentionBackward)) and inner.mask is not None:
                 mask = evaluated(inner.mask, ctx.evaluator, known)
                 if mask is not None and (kept := what_it_keeps(mask)) is not None:
                     simplify(inner, kept)
         eliminate_dead_code(op)
 
 
-def simplify(op: Attention, kept: np.ndarray) -> None:
+def simplify(op: AttentionOp | AttentionBackward, kept: np.ndarray) -> None:
     """Rewrite `op`, whose mask keeps the keys `kept` ``[..., queries, keys]``."""
     shape = static_shape(op.query), static_shape(op.key)
     causal = op.causal
@@ -60,19 +61,16 @@ def simplify(op: Attention, kept: np.ndarray) -> None:
             return
         causal = found[0]
     params = {**op.param_values(), "causal": causal}
-    new = Attention.make(
-        op.query,
-        op.key,
-        op.value,
-        result_types=[op.result.type],
-        location=op.location,
-        **params,
+    others = [v for v in op.operands if v is not op.mask]
+    new = type(op).make(
+        *others, result_types=[r.type for r in op.results], location=op.location, **params
     )
-    new.result.name_hint = op.result.name_hint
     block = op.parent
     assert block is not None
     block.insert_op_before(new, op)
-    op.result.replace_all_uses_with(new.result)
+    for old, made in zip(op.results, new.results, strict=True):
+        made.name_hint = old.name_hint
+        old.replace_all_uses_with(made)
     op.detach()
     op.erase()
 

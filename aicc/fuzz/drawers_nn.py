@@ -252,6 +252,20 @@ def attention(m: Maker, cls: type[GraphOp]) -> object:
     )
 
 
+def attention_backward(m: Maker, cls: type[GraphOp]) -> object:
+    dtype = m.choose((f32, f32, dtype_of("f16")))
+    (batch, heads), (s, t) = m.shape(2), m.shape(2)
+    d, e = m.choose((1, 4, 8)), m.choose((1, 4, 8))
+    q, k, v = (m.like([batch, heads, *r], dtype) for r in ([s, d], [t, d], [t, e]))
+    grad = m.like([batch, heads, s, e], dtype)
+    m.need(all(m.array(x).size > 0 for x in (q, k, v, grad)))
+    m.need(all(bool((np.abs(m.array(x).astype("f8")) < 4).all()) for x in (q, k, v, grad)))
+    lse, delta = (m.like([batch, heads, s], f32) for _ in range(2))
+    m.need(all(bool((np.abs(m.array(x)) < 9).all()) for x in (lse, delta)))
+    causal = m.choose(("none", "upper_left", "lower_right"))
+    return m.op(cls, q, k, v, grad, lse, delta, scale=m.choose((0.5, 0.25)), causal=causal)
+
+
 def resize(m: Maker, cls: type[GraphOp]) -> object:
     x = _image(m, lambda d: d == f32)
     m.need(element_type(x) == f32 and bool(np.isfinite(m.array(x)).all()))

@@ -14,6 +14,7 @@ import numpy as np
 from xdsl.ir import Operation
 
 from aicc.backends.numpy.kernels import (
+    attention,
     cast,
     contract,
     image,
@@ -203,7 +204,10 @@ ROWS: dict[type[GraphOp], Row] = {
     graph.RMSNorm: _with_params(norm.rms_norm),
     graph.BatchNorm: _with_params(norm.batch_norm),
     graph.GroupNorm: _with_params(norm.group_norm),
-    graph.Attention: _with_params(norm.attention),
+    graph.Attention: _with_params(attention.attention),
+    graph.AttentionWithLse: _with_params(attention.attention_with_lse),
+    graph.AttentionBackwardQuery: _with_params(attention.attention_backward_query),
+    graph.AttentionBackwardKeyValue: _with_params(attention.attention_backward_key_value),
     graph.Resize: _with_params(image.resize),
     graph.GridSample: _with_params(image.grid_sample),
     graph.RoiAlign: _with_params(image.roi_align),

@@ -130,10 +130,19 @@ class Emitter:
         found = self.known(key)
         return found or self.remember(key, self.insert(tile.Size.make(value=[value])))
 
-    def begin_loop(self, step: Dim, extent: Dim | SSAValue, carried: Sequence[SSAValue]) -> Block:
-        """Open a loop from 0 to `extent`; the block's arguments are the index and the carried."""
+    def begin_loop(
+        self,
+        step: Dim,
+        extent: Dim | SSAValue,
+        carried: Sequence[SSAValue],
+        start: SSAValue | None = None,
+    ) -> Block:
+        """Open a loop to `extent`; the block's arguments are the index and what is carried.
+
+        It begins at 0, or at `start`, a multiple of `step`.
+        """
         end = extent if isinstance(extent, SSAValue) else self.size(extent)
-        bounds = [self.size(0), end, self.size(step)]
+        bounds = [start or self.size(0), end, self.size(step)]
         block = Block(arg_types=[tile.INDEX, *(v.type for v in carried)])
         self.loops.append((bounds, list(carried), block))
         self.scopes.append(Scope(block))

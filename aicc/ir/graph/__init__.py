@@ -10,6 +10,12 @@ from xdsl.dialect_interfaces.constant_materialization import ConstantMaterializa
 from xdsl.ir import Attribute, Dialect, Operation, TypeAttribute
 
 from aicc.ir.constants import DenseAttr
+from aicc.ir.graph.attention import (
+    Attention,
+    AttentionBackwardKeyValue,
+    AttentionBackwardQuery,
+    AttentionWithLse,
+)
 from aicc.ir.graph.binary import (
     Add,
     And,
@@ -80,7 +86,6 @@ from aicc.ir.graph.misc import (
     RngUniform,
 )
 from aicc.ir.graph.norm import (
-    Attention,
     BatchNorm,
     GroupNorm,
     LayerNorm,
@@ -263,6 +268,9 @@ _CLASSES: tuple[type[GraphOp], ...] = (
     BatchNorm,
     GroupNorm,
     Attention,
+    AttentionWithLse,
+    AttentionBackwardQuery,
+    AttentionBackwardKeyValue,
     Resize,
     GridSample,
     RoiAlign,

@@ -16,7 +16,7 @@ from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import f32, i1, i64, ui64
-from aicc.ir.graph import binary, creation, misc, norm, reduce, unary
+from aicc.ir.graph import attention, binary, creation, misc, norm, reduce, unary
 from aicc.ir.graph.contract import MatMul
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.graph.shape import Slice
@@ -158,17 +158,38 @@ def _gather() -> type[GraphOp]:
     return Gather
 
 
-def _attention(b: GraphBuilder, op: norm.Attention):
+def _attention(b: GraphBuilder, op: attention.AttentionOp):
     dtype = element_type(op.query)
-    q, k, v = (_wide(b, x) for x in (op.query, op.key, op.value))
+    scores, v = _scores(b, op), _wide(b, op.value)
+    heads, groups = shape_of(op.query)[1], shape_of(v)[1]
+    if heads != groups:
+        v = _repeat_heads(b, v, heads // groups)  # type: ignore[operator]
+    low = b.scalar_like(-math.inf, scores)
+    top = b.emit(reduce.ReduceMax, scores, axes=[3], keepdims=True)
+    zero = b.scalar_like(0, top)
+    top = b.emit(binary.Select, b.emit(binary.Eq, top, low), zero, top)
+    e = b.emit(unary.Exp, _bin(b, binary.Sub, scores, top))
+    total = b.emit(reduce.ReduceSum, e, axes=[3], keepdims=True)
+    one = b.scalar_like(1, total)
+    divisor = b.emit(binary.Select, b.emit(binary.Eq, total, zero), one, total)
+    out = b.cast(b.emit(MatMul, _bin(b, binary.Div, e, divisor), v), dtype)
+    if isinstance(op, attention.Attention):
+        return [out]
+    lse = b.emit(binary.Add, b.emit(unary.Log, total), top)
+    return [out, b.squeeze(lse, [3])]
+
+
+def _scores(b: GraphBuilder, op: attention.AttentionOp | attention.AttentionBackward) -> SSAValue:
+    """q kᵀ · scale + mask, with hidden keys at −∞, in f32 for 16-bit floats."""
+    q, k = _wide(b, op.query), _wide(b, op.key)
     heads, groups = shape_of(q)[1], shape_of(k)[1]
     if heads != groups:
         if not isinstance(heads, int) or not isinstance(groups, int):
             raise ValueError("attention over groups of heads needs known numbers of heads")
-        k, v = (_repeat_heads(b, x, heads // groups) for x in (k, v))
+        k = _repeat_heads(b, k, heads // groups)
     q = _bin(b, binary.Mul, q, op.scale)
     scores = b.emit(MatMul, q, b.transpose(k, [0, 1, 3, 2]))
-    if op.softcap:
+    if isinstance(op, attention.AttentionOp) and op.softcap:
         capped = b.emit(unary.Tanh, _bin(b, binary.Div, scores, op.softcap))
         scores = _bin(b, binary.Mul, capped, op.softcap)
     keep: SSAValue | None = None
@@ -180,16 +201,32 @@ def _attention(b: GraphBuilder, op: norm.Attention):
         past = _causal_mask(b, q, k, op.causal)
         keep = past if keep is None else b.emit(binary.And, keep, past)
     low = b.scalar_like(-math.inf, scores)
-    if keep is not None:
-        scores = b.emit(binary.Select, keep, scores, low)
-    top = b.emit(reduce.ReduceMax, scores, axes=[3], keepdims=True)
-    zero = b.scalar_like(0, top)
-    top = b.emit(binary.Select, b.emit(binary.Eq, top, low), zero, top)
-    e = b.emit(unary.Exp, _bin(b, binary.Sub, scores, top))
-    total = b.emit(reduce.ReduceSum, e, axes=[3], keepdims=True)
-    one = b.scalar_like(1, total)
-    total = b.emit(binary.Select, b.emit(binary.Eq, total, zero), one, total)
-    return [b.cast(b.emit(MatMul, _bin(b, binary.Div, e, total), v), dtype)]
+    return scores if keep is None else b.emit(binary.Select, keep, scores, low)
+
+
+def _attention_gradient(b: GraphBuilder, op: attention.AttentionBackward):
+    """The weights and the gradient by the scores."""
+    scores, swap = _scores(b, op), [0, 1, 3, 2]
+    lse, delta = (b.unsqueeze(x, [3]) for x in (op.lse, op.delta))
+    hidden = b.emit(binary.Eq, lse, b.scalar_like(-math.inf, lse))
+    lse = b.emit(binary.Select, hidden, b.scalar_like(0, lse), lse)
+    weights = b.emit(unary.Exp, _bin(b, binary.Sub, scores, lse))
+    by_weights = b.emit(MatMul, _wide(b, op.grad), b.transpose(_wide(b, op.value), swap))
+    inner = _bin(b, binary.Sub, by_weights, delta)
+    return weights, _bin(b, binary.Mul, _bin(b, binary.Mul, weights, inner), op.scale)
+
+
+def _attention_backward_query(b: GraphBuilder, op: attention.AttentionBackwardQuery):
+    _, by_scores = _attention_gradient(b, op)
+    return [b.cast(b.emit(MatMul, by_scores, _wide(b, op.key)), element_type(op.query))]
+
+
+def _attention_backward_key_value(b: GraphBuilder, op: attention.AttentionBackwardKeyValue):
+    weights, by_scores = _attention_gradient(b, op)
+    dtype, swap = element_type(op.query), [0, 1, 3, 2]
+    by_key = b.emit(MatMul, b.transpose(by_scores, swap), _wide(b, op.query))
+    by_value = b.emit(MatMul, b.transpose(weights, swap), _wide(b, op.grad))
+    return [b.cast(by_key, dtype), b.cast(by_value, dtype)]
 
 
 def _repeat_heads(b: GraphBuilder, x: SSAValue, times: int) -> SSAValue:
@@ -302,7 +339,10 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     norm.LayerNorm: _layer_norm,
     norm.RMSNorm: _rms_norm,
     norm.BatchNorm: _batch_norm,
-    norm.Attention: _attention,
+    attention.Attention: _attention,
+    attention.AttentionWithLse: _attention,
+    attention.AttentionBackwardQuery: _attention_backward_query,
+    attention.AttentionBackwardKeyValue: _attention_backward_key_value,
     norm.GroupNorm: _group_norm,
     reduce.ReduceMean: _reduce_mean,
     reduce.ArgMax: _arg_reduce,

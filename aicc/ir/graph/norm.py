@@ -1,4 +1,4 @@
-"""Normalisations, softmax and attention: composites that deserve their own kernel."""
+"""Normalisations and softmax: composites that deserve their own kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import TensorType
 from xdsl.irdl import opt_operand_def
 
-from aicc.ir.dtypes import DType, f32, i1
+from aicc.ir.dtypes import DType, f32
 from aicc.ir.graph.common import (
     PURE,
     SEGMENTS,
@@ -27,7 +27,7 @@ from aicc.ir.graph.common import (
 from aicc.ir.op import graph_op
 from aicc.ir.params import param
 from aicc.ir.symbols import Dim
-from aicc.ir.types import compatible_dim, element_type, numel, rank_of, shape_of, tensor
+from aicc.ir.types import compatible_dim, rank_of, shape_of, tensor
 from aicc.ir.values import SymbolicValues
 
 
@@ -198,47 +198,3 @@ class GroupNorm(GraphOp):
 
     def flops(self) -> Dim:
         return 8 * result_numel(self)
-
-
-@graph_op
-class Attention(GraphOp):
-    """softmax(q kᵀ · scale + mask) v for q[B, H, S, D], k[B, G, T, D], v[B, G, T, E].
-
-    H is a multiple of G (grouped-query attention). `mask` broadcasts to [B, H, S, T]: i1 keeps
-    where true, a float one is added. `causal` hides keys after the query, counted from the first
-    ("upper_left") or the last ("lower_right") position. `softcap` c > 0 maps scores to
-    c·tanh(score/c). Rows with every key hidden give 0. ONNX Attention,
-    aten.scaled_dot_product_attention (Vaswani et al. 2017).
-    """
-
-    name = "graph.attention"
-    traits = PURE
-    query = operand_def(TENSOR)
-    key = operand_def(TENSOR)
-    value = operand_def(TENSOR)
-    mask = opt_operand_def(TENSOR)
-    result = result_def(TENSOR)
-    scale: float = param(float)
-    causal: str = param(str, default="none", choices=("none", "upper_left", "lower_right"))
-    softcap: float = param(float, default=0.0)
-
-    def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
-        dtype = require_dtype(self, self.query, is_float)
-        require_same_dtype(self, self.query, self.key, self.value)
-        for name in ("query", "key", "value"):
-            require_rank(self, getattr(self, name), 4, name)
-        q, k, v = (shape_of(x) for x in (self.query, self.key, self.value))
-        require(self, compatible_dim(q[3], k[3]), "query and key differ in their last dim")
-        require(self, compatible_dim(k[2], v[2]), "key and value differ in length")
-        require(self, compatible_dim(k[1], v[1]), "key and value differ in heads")
-        if isinstance(q[1], int) and isinstance(k[1], int):
-            require(self, k[1] > 0 and q[1] % k[1] == 0, f"{q[1]} heads over {k[1]} key heads")
-        if self.mask is not None and element_type(self.mask) != i1:
-            require_dtype(self, self.mask, is_float, "the mask")
-        return [tensor((q[0], q[1], q[2], v[3]), dtype)]
-
-    def flops(self) -> Dim:
-        q, k, v = (shape_of(x) for x in (self.query, self.key, self.value))
-        scores = numel((*q[:3], k[2]))
-        both = None if q[3] is None or v[3] is None else q[3] + v[3]
-        return 0 if scores is None or both is None else 2 * scores * both

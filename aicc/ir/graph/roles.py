@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from enum import Enum
 
-from aicc.ir.graph import binary, contract, creation, indexing, norm, reduce, shape, unary, winograd
+from aicc.ir.graph import (
+    attention,
+    binary,
+    contract,
+    creation,
+    indexing,
+    norm,
+    reduce,
+    shape,
+    unary,
+    winograd,
+)
 from aicc.ir.op import GraphOp
 from aicc.ir.types import Shape, rank_of, shape_of
 
@@ -45,7 +56,7 @@ _CONTRACTION = (
     contract.MatMul,
     contract.Conv,
     contract.ConvTranspose,
-    norm.Attention,
+    attention.Scores,
     winograd.WinogradConv,
 )
 _NOT_POINTWISE = (unary.Bitcast,)

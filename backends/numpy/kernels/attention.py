@@ -35,6 +35,83 @@ def attention(
     Rows with every key hidden, and rows without keys, give 0 (as aten.scaled_dot_product_attention
     does). 16-bit floats are computed in float32. ONNX Attention.
     """
+    return _attention(q, k, v, mask, scale, causal, softcap, None)
+
+
+def attention_with_lse(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    scale: float,
+    causal: str = "none",
+    softcap: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `attention`, and the log-sum-exp of each row's scores: [B, H, S], −∞ if all are hidden."""
+    dtype = np.float32 if is_low_float(q.dtype) else q.dtype
+    lse = np.full(q.shape[:3], -np.inf, dtype)
+    return _attention(q, k, v, mask, scale, causal, softcap, lse), lse
+
+
+def attention_backward_query(*operands: np.ndarray, scale: float, causal: str) -> np.ndarray:
+    """The gradient by q: `operands` are q, k, v, grad, lse, delta and a mask, if there is one."""
+    q, k = operands[:2]
+    _, by_scores = _gradients(*operands, scale=scale, causal=causal)
+    return np.matmul(by_scores, _wide(k)).astype(q.dtype, copy=False)
+
+
+def attention_backward_key_value(
+    *operands: np.ndarray, scale: float, causal: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The gradients by k and v; operands as for `attention_backward_query`."""
+    q, grad = operands[0], operands[3]
+    weights, by_scores = _gradients(*operands, scale=scale, causal=causal)
+    by_key = np.matmul(by_scores.swapaxes(2, 3), _wide(q))
+    by_value = np.matmul(weights.swapaxes(2, 3), _wide(grad))
+    return by_key.astype(q.dtype, copy=False), by_value.astype(q.dtype, copy=False)
+
+
+def _gradients(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    grad: np.ndarray,
+    lse: np.ndarray,
+    delta: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    scale: float,
+    causal: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attention's weights, and the gradient by its scores."""
+    scores = np.matmul(_wide(q), _wide(k).swapaxes(2, 3)) * lse.dtype.type(scale)
+    length, total = scores.shape[2:]
+    keep = np.ones((length, total), bool)
+    if causal != "none":
+        keep = np.tri(length, total, total - length if causal == "lower_right" else 0, bool)
+    if mask is not None and mask.dtype == np.bool_:
+        keep = keep & mask
+    elif mask is not None:
+        scores = scores + _wide(mask)
+    scores = np.where(keep, scores, -np.inf)
+    weights = np.exp(scores - np.where(np.isneginf(lse), 0, lse)[..., None])
+    by_weights = np.matmul(_wide(grad), _wide(v).swapaxes(2, 3))
+    by_scores = weights * (by_weights - delta[..., None]) * lse.dtype.type(scale)
+    return weights.astype(lse.dtype, copy=False), by_scores.astype(lse.dtype, copy=False)
+
+
+def _attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None,
+    scale: float,
+    causal: str,
+    softcap: float,
+    lse: np.ndarray | None,
+) -> np.ndarray:
+    """Attention in blocks; `lse` is written, where it is given."""
     batch, heads, length, depth = q.shape
     groups, total = k.shape[1], k.shape[2]
     share = heads // groups
@@ -65,6 +142,10 @@ def attention(
                 if causal != "none" and seen > start + offset + 1:
                     last = np.arange(start, stop)[:, None] + offset
                     future = np.arange(seen) > last
+                rows_of = None
+                if lse is not None:
+                    grouped = lse[b].reshape(groups, share, length)
+                    rows_of = grouped[heads_of, :, start:stop]
                 out[b, heads_of, :, start:stop] = _attend(
                     queries[:, :, start:stop],
                     keys[..., :seen],
@@ -72,6 +153,7 @@ def attention(
                     part,
                     future,
                     softcap,
+                    rows_of,
                 )
     return out.reshape(batch, heads, length, v.shape[3]).astype(q.dtype, copy=False)
 
@@ -83,9 +165,10 @@ def _attend(
     mask: np.ndarray | None,
     future: np.ndarray | None,
     softcap: float,
+    lse: np.ndarray | None,
 ) -> np.ndarray:
     """One block: q[G, share, S, D] (scaled), keys[G, D, T], values[G, T, E], mask[G, share, S, T],
-    future[S, T].
+    future[S, T]; lse[G, share, S] is written.
     """
     groups, share, length, depth = q.shape
     # The heads that share keys are rows of one product.
@@ -109,6 +192,9 @@ def _attend(
     scores -= top
     np.exp(scores, out=scores)
     norm = np.add.reduce(scores, axis=-1, keepdims=True)
+    if lse is not None:
+        with np.errstate(divide="ignore"):
+            lse[...] = (np.log(norm) + top)[..., 0]
     norm[norm == 0] = 1
     out = np.matmul(scores.reshape(groups, share * length, -1), values)
     out = out.reshape(groups, share, length, values.shape[-1])

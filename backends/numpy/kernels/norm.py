@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aicc.backends.numpy.kernels.attention import attention
 from aicc.backends.numpy.kernels.elementwise import is_low_float
 
 BLOCK = 1 << 15
@@ -214,7 +213,6 @@ def group_norm(
 
 
 __all__ = [
-    "attention",
     "batch_norm",
     "group_norm",
     "layer_norm",

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from aicc.backends.numpy.kernels import attention, norm
 from aicc.backends.numpy.kernels import attention as attention_module
-from aicc.backends.numpy.kernels import norm
 
 SHAPES = [
     # shape, axis
@@ -167,14 +167,14 @@ def test_attention(rng, size, kind, causal, block, monkeypatch):
     )
     monkeypatch.setattr(attention_module, "BLOCK", block)
     monkeypatch.setattr(attention_module, "CAUSAL_ROWS", 16)
-    found = norm.attention(q, k, v, mask, scale=0.3, causal=causal)
+    found = attention.attention(q, k, v, mask, scale=0.3, causal=causal)
     assert not np.isnan(found).any()
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
 def test_softcap(rng):
     q, k, v = (normal(rng, 1, 2, 5, 4) for _ in range(3))
-    found = norm.attention(q, k, v, scale=0.5, softcap=2.0)
+    found = attention.attention(q, k, v, scale=0.5, softcap=2.0)
     scores = np.tanh(q @ k.swapaxes(2, 3) * 0.5 / 2) * 2
     np.testing.assert_allclose(found, norm.softmax(scores, axis=3) @ v, atol=1e-6)
 
@@ -183,21 +183,21 @@ def test_hidden_rows_give_zero(rng):
     q, k, v = (normal(rng, 1, 2, 3, 4) for _ in range(3))
     mask = np.array([[False] * 3, [True] * 3, [False] * 3])
     for m in (mask, np.where(mask, 0, -np.inf).astype(np.float32)):
-        found = norm.attention(q, k, v, m, scale=0.5)
+        found = attention.attention(q, k, v, m, scale=0.5)
         assert (found[:, :, [0, 2]] == 0).all() and (found[:, :, 1] != 0).all()
 
 
 def test_no_keys(rng):
     q, k, v = normal(rng, 1, 2, 3, 4), normal(rng, 1, 2, 0, 4), normal(rng, 1, 2, 0, 4)
-    assert (norm.attention(q, k, v, scale=1.0) == 0).all()
+    assert (attention.attention(q, k, v, scale=1.0) == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_attention_in_low_precision(rng, dtype):
     q, k, v = (normal(rng, 1, 4, 20, 8).astype(dtype) for _ in range(3))
-    found = norm.attention(q, k, v, scale=0.35, causal="upper_left")
+    found = attention.attention(q, k, v, scale=0.35, causal="upper_left")
     assert found.dtype == dtype
-    wide = norm.attention(
+    wide = attention.attention(
         *(x.astype(np.float64) for x in (q, k, v)), scale=0.35, causal="upper_left"
     )
     np.testing.assert_allclose(found.astype(np.float64), wide, atol=2e-2)
