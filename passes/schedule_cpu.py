@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
+from xdsl.dialects import scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
@@ -32,6 +33,9 @@ MOST_SUMS = 128 * 512
 
 MOST_PATCHES = 36 * 64 * 64
 """Sums that a program of many products keeps."""
+
+LONG = 1024
+"""From so many queries on, few blocks of causal attention hold keys that a query may not see."""
 
 NEAR_SUMS = 32 * 256
 """Sums that stay in the first cache."""
@@ -138,9 +142,15 @@ class ScheduleCpu(ModulePass):
         return chosen
 
     def attention(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+        """Large blocks, as each packs what it reads; smaller where those hold more hidden keys."""
         m, t = extent(kernel, "BLOCK_M"), extent(kernel, "BLOCK_T")
-        rows, keys = blocks(m, (64, 60, 48, 32, 16)), blocks(t, (256, 192, 128, 64, 32, 16))
-        for block_m, block_t in itertools.product(rows, keys):
+        rows, keys = (128, 256) if not hides_keys(kernel) else (128, 128)
+        if hides_keys(kernel) and m < LONG:
+            rows = keys = 64
+        for block_m, block_t in itertools.product(
+            blocks(m, [b for b in (128, 64, 60, 48, 32, 16) if b <= rows]),
+            blocks(t, [b for b in (256, 192, 128, 64, 32, 16) if b <= keys]),
+        ):
             schedule = {"BLOCK_M": block_m, "BLOCK_T": block_t}
             if rules.stays_inside({**kernel.schedule, **schedule}):
                 return schedule
@@ -245,6 +255,12 @@ def computes(kernel: tile.Kernel, side: str) -> bool:
 
 
 SIMPLE = (tile.Axis, tile.ProgramId, tile.Size)
+
+
+def hides_keys(kernel: tile.Kernel) -> bool:
+    """Whether attention walks over some keys or queries only: the others don't meet."""
+    loops = [op for op in kernel.body.walk() if isinstance(op, scf.ForOp)]
+    return not all(isinstance(v.owner, tile.Size) for op in loops for v in (op.lb, op.ub))
 
 
 def reduces_columns(kernel: tile.Kernel) -> bool:
