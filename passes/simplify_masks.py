@@ -1,4 +1,4 @@
-"""Attention masks that constants make: those that hide nothing go, causal ones become a flag."""
+"""Attention masks that constants make: those that hide nothing go, causal ones become params."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGEST = 1 << 24
 
 
 class SimplifyMasks(ModulePass):
-    """Drop attention masks that keep every key, and write causal ones as `causal`.
+    """Drop attention masks that keep every key, and write causal ones as `causal` and `window`.
 
     A mask is evaluated if it comes from constants only. Additive masks may hide by −∞, or by the
     lowest number of their dtype, as long as each query keeps a key. A causal kernel does half the
@@ -49,18 +49,19 @@ class SimplifyMasks(ModulePass):
 def simplify(op: AttentionOp | AttentionBackward, kept: np.ndarray) -> None:
     """Rewrite `op`, whose mask keeps the keys `kept` ``[..., queries, keys]``."""
     shape = static_shape(op.query), static_shape(op.key)
-    causal = op.causal
+    causal, window = op.causal, op.window
     if not kept.all():
         if causal != "none" or None in shape or kept.ndim < 2:
             return
         queries, keys = shape[0][2], shape[1][2]  # type: ignore[index]
         if kept.shape[-2:] != (queries, keys):
             return
-        found = [k for k in ("upper_left", "lower_right") if is_causal(kept, k)]
+        kinds = ("upper_left", "lower_right")
+        found = [(k, w) for k in kinds if (w := window_of(kept, k)) is not None]
         if not found:
             return
-        causal = found[0]
-    params = {**op.param_values(), "causal": causal}
+        causal, window = found[0]
+    params = {**op.param_values(), "causal": causal, "window": window}
     others = [v for v in op.operands if v is not op.mask]
     new = type(op).make(
         *others, result_types=[r.type for r in op.results], location=op.location, **params
@@ -75,11 +76,19 @@ def simplify(op: AttentionOp | AttentionBackward, kept: np.ndarray) -> None:
     op.erase()
 
 
-def is_causal(kept: np.ndarray, kind: str) -> bool:
-    """Whether each query keeps the keys up to its own, and at least one."""
+def window_of(kept: np.ndarray, kind: str) -> int | None:
+    """How many keys up to its own each query keeps, 0 for all; None if it keeps others, or none."""
     queries, keys = kept.shape[-2:]
     ahead = keys - queries if kind == "lower_right" else 0
-    return bool((kept == np.tri(queries, keys, ahead, bool)).all() and kept.any(-1).all())
+    if not kept.any(-1).all():
+        return None
+    window = int(kept.reshape(-1, keys)[queries - 1].sum()) if queries - 1 + ahead < keys else 0
+    past = np.tri(queries, keys, ahead, bool)
+    for w in (0, window):
+        near = past & ~np.tri(queries, keys, ahead - w, bool) if w else past
+        if (kept == near).all():
+            return w
+    return None
 
 
 def what_it_keeps(mask: np.ndarray) -> np.ndarray | None:

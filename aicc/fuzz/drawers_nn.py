@@ -240,6 +240,7 @@ def attention(m: Maker, cls: type[GraphOp]) -> object:
     if m.chance(0.4):
         mask = m.like([m.choose((1, batch)), 1, s, t], m.choose((i1, dtype)))
         m.need(not np.isnan(m.array(mask).astype(np.float64)).any())
+    causal = m.choose(("none", "none", "upper_left", "lower_right"))
     return m.op(
         cls,
         query,
@@ -247,7 +248,8 @@ def attention(m: Maker, cls: type[GraphOp]) -> object:
         value,
         mask,
         scale=m.choose((1.0, 0.5, 0.25)),
-        causal=m.choose(("none", "none", "upper_left", "lower_right")),
+        causal=causal,
+        window=m.choose((0, 0, 1, 3)) if causal != "none" else 0,
         softcap=m.choose((0.0, 0.0, 3.0)),
     )
 
@@ -263,7 +265,9 @@ def attention_backward(m: Maker, cls: type[GraphOp]) -> object:
     lse, delta = (m.like([batch, heads, s], f32) for _ in range(2))
     m.need(all(bool((np.abs(m.array(x)) < 9).all()) for x in (lse, delta)))
     causal = m.choose(("none", "upper_left", "lower_right"))
-    return m.op(cls, q, k, v, grad, lse, delta, scale=m.choose((0.5, 0.25)), causal=causal)
+    window = m.choose((0, 2)) if causal != "none" else 0
+    scale = m.choose((0.5, 0.25))
+    return m.op(cls, q, k, v, grad, lse, delta, scale=scale, causal=causal, window=window)
 
 
 def resize(m: Maker, cls: type[GraphOp]) -> object:

@@ -99,6 +99,21 @@ class ScoresKernel:
         end = e.binary("arith.addi", first, e.size(BLOCK_M + self.ahead()))
         return e.binary("arith.minsi", end, e.size(self.keys))
 
+    def first_key(self, first: SSAValue) -> SSAValue | None:
+        """Where the loop over keys begins: with a window, in the block of the first query's."""
+        if not self.attention.window:
+            return None
+        e = self.e
+        index = e.binary("arith.addi", first, e.size(self.ahead() + 1 - self.attention.window))
+        return self.block_of(index, BLOCK_T)
+
+    def block_of(self, index: SSAValue, block: Dim) -> SSAValue:
+        """The start of the block that an index lies in; 0 for one before the first."""
+        e = self.e
+        number = e.binary("arith.maxsi", index, e.size(0))
+        number = e.binary("arith.divui", number, e.size(block))
+        return e.binary("arith.muli", number, e.size(block))
+
     def scores(self, products: SSAValue) -> SSAValue:
         """Scores times log2(e), from q kᵀ: −∞ where a key is hidden."""
         e, a = self.e, self.attention
@@ -131,6 +146,9 @@ class ScoresKernel:
             column, row = e.axes[T].index, e.index(sym(M) + self.ahead())
             assert column is not None
             parts.append(e.scalars.compare("sle", *e.together([column, row])))
+            if self.attention.window:
+                row = e.index(sym(M) + self.ahead() - self.attention.window)
+                parts.append(e.scalars.compare("sgt", *e.together([column, row])))
         return e.all_of([p for p in parts if p is not None])
 
     def blocks(self, rows: int, step: int) -> dict[str, int]:
@@ -213,7 +231,7 @@ class _Attention(ScoresKernel):
             self.full(0.0, [BLOCK_M, 1]),
             self.full(0.0, [BLOCK_M, self.columns]),
         ]
-        block = e.begin_loop(BLOCK_T, self.last_key(first), start)
+        block = e.begin_loop(BLOCK_T, self.last_key(first), start, self.first_key(first))
         index, top, total, acc = block.args
         for arg, name in zip(block.args, ("start", "top", "total", "acc"), strict=True):
             arg.name_hint = name

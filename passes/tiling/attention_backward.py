@@ -153,7 +153,9 @@ class _ByQuery(_Backward):
         q = e.factor(query, D_COLUMN, dtype, [BLOCK_M, self.features])
         g = e.factor(grad, E_COLUMN, dtype, [BLOCK_M, self.columns])
         start = self.full(0.0, [BLOCK_M, self.features])
-        index, acc = e.begin_loop(BLOCK_T, self.last_key(first), [start]).args
+        index, acc = e.begin_loop(
+            BLOCK_T, self.last_key(first), [start], self.first_key(first)
+        ).args
         e.add_axis(AxisVar(T, self.keys, BLOCK_T, 1), index)
         e.add_axis(AxisVar(T_ROW, self.keys, BLOCK_T, 0), index)
         k = e.factor(key, D_ROW, dtype, [self.features, BLOCK_T])
@@ -185,7 +187,8 @@ class _ByKeyValue(_Backward):
         k = e.factor(key, D_COLUMN, dtype, [BLOCK_T, self.features])
         v = e.factor(value, E_COLUMN, dtype, [BLOCK_T, self.columns])
         starts = [self.full(0.0, [BLOCK_T, d]) for d in (self.features, self.columns)]
-        block = e.begin_loop(BLOCK_M, self.queries, starts, self.first_query(first))
+        ends = self.last_query(first), starts, self.first_query(first)
+        block = e.begin_loop(BLOCK_M, *ends)
         index, by_key, by_value = block.args
         e.add_axis(AxisVar(M, self.queries, BLOCK_M, 1), index)
         e.add_axis(AxisVar(M_ROW, self.queries, BLOCK_M, 0), index)
@@ -220,9 +223,15 @@ class _ByKeyValue(_Backward):
             return None
         e = self.e
         behind = e.binary("arith.subi", first, e.size(self.ahead()))
-        behind = e.binary("arith.maxsi", behind, e.size(0))
-        block = e.binary("arith.divui", behind, e.size(BLOCK_M))
-        return e.binary("arith.muli", block, e.size(BLOCK_M))
+        return self.block_of(behind, BLOCK_M)
+
+    def last_query(self, first: SSAValue) -> Dim | SSAValue:
+        """Where it ends: with a window, after the last that sees the last key."""
+        if not self.attention.window:
+            return self.queries
+        e = self.e
+        end = e.size(BLOCK_T + self.attention.window - 1 - self.ahead())
+        return e.binary("arith.minsi", e.binary("arith.addi", first, end), e.size(self.queries))
 
 
 def reads(value: SSAValue, source: SSAValue) -> bool:

@@ -20,11 +20,11 @@ CAUSAL = ["none", "upper_left", "lower_right"]
 SIZES = [(1, 33, 24, 18), (33, 33, 16, 16), (70, 40, 24, 24), (7, 70, 33, 8)]
 
 
-def gradient(causal: str, mask: str | None = None):
+def gradient(causal: str, mask: str | None = None, window: int = 0):
     """A module's body: results and gradients of attention, from q, k, v and grad."""
 
     def body(b, q, k, v, grad, m=None):
-        params = {"scale": 0.3, "causal": causal}
+        params = {"scale": 0.3, "causal": causal, "window": window}
         out, lse = b.build(graph.AttentionWithLse, q, k, v, m, **params).results
         rows = lse.type.element_type
         both = b.emit(graph.Mul, b.cast(grad, rows), b.cast(out, rows))
@@ -76,6 +76,26 @@ def test_gradients_are_those_of_torch(sizes, causal, passes):
 def test_kernels(sizes, causal):
     types, arrays = inputs_of(*sizes, heads=1)
     agree(module_of(gradient(causal), *types), inputs=arrays, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [(70, 70, 16, 16), (40, 75, 24, 8)], ids=str)
+@pytest.mark.parametrize("window", [1, 20, 33])
+@pytest.mark.parametrize("causal", CAUSAL[1:])
+def test_windows(sizes, window, causal):
+    """A window is a mask, with which blocks of keys and queries are left out."""
+    types, arrays = inputs_of(*sizes, heads=1)
+    queries, keys = sizes[:2]
+    ahead = keys - queries if causal == "lower_right" else 0
+    keep = np.tri(queries, keys, ahead) - np.tri(queries, keys, ahead - window) > 0
+    masked = module_of(gradient("none", "i1"), *types, tensor(keep.shape, "i1"))
+    want = NUMPY.run(masked, [*arrays, keep])
+    for passes in ("", "decompose{all=true}"):
+        module = module_of(gradient(causal, window=window), *types)
+        PassManager(parse_pipeline(passes), CompileContext(evaluator=NUMPY)).run(module)
+        for got, expected in zip(NUMPY.run(module, arrays), want, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    if window == 20:
+        agree(module_of(gradient(causal, window=window), *types), inputs=arrays, **tolerance("f32"))
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])

@@ -34,3 +34,12 @@ func.func @other(%q: tensor<1x2x3x4xf32>) -> (tensor<1x2x3x4xf32>, tensor<1x2x3x
   %1 = graph.attention %q, %q, %q, %b {scale = 0.5} : (tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x3xf32>) -> tensor<1x2x3x4xf32>
   func.return %0, %1 : tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>
 }
+
+// Queries that see themselves and the key before: a window of two.
+// CHECK-LABEL: func.func @window
+// CHECK-NEXT: graph.attention %q, %q, %q {scale = 0.5, causal = "upper_left", window = 2}
+func.func @window(%q: tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32> {
+  %m = graph.constant dense<[[true, false, false], [true, true, false], [false, true, true]]> : tensor<3x3xi1>
+  %0 = graph.attention %q, %q, %q, %m {scale = 0.5} : (tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<3x3xi1>) -> tensor<1x2x3x4xf32>
+  func.return %0 : tensor<1x2x3x4xf32>
+}

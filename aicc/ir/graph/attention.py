@@ -36,8 +36,11 @@ class Scores(GraphOp):
 
     scale: float = param(float)
     causal: str = param(str, default="none", choices=CAUSAL)
+    window: int = param(int, default=0)
 
     def check(self, mask: SSAValue | None) -> None:
+        require(self, self.window >= 0, f"a window of {self.window} keys")
+        require(self, not self.window or self.causal != "none", "a window needs causal attention")
         require_dtype(self, self.operands[0], is_float)
         require_same_dtype(self, *self.operands[:3])
         for value, name in zip(self.operands, ("query", "key", "value"), strict=False):
@@ -84,7 +87,8 @@ class Attention(AttentionOp):
 
     H is a multiple of G (grouped-query attention). `mask` broadcasts to [B, H, S, T]: i1 keeps
     where true, a float one is added. `causal` hides keys after the query, counted from the first
-    ("upper_left") or the last ("lower_right") position. `softcap` c > 0 maps scores to
+    ("upper_left") or the last ("lower_right") position, and a `window` w > 0 those from w before
+    it on: a query sees w keys (Beltagy et al. 2020). `softcap` c > 0 maps scores to
     c·tanh(score/c). Rows with every key hidden give 0. ONNX Attention,
     aten.scaled_dot_product_attention (Vaswani et al. 2017).
     """

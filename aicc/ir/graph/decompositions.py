@@ -198,7 +198,7 @@ def _scores(b: GraphBuilder, op: attention.AttentionOp | attention.AttentionBack
     elif op.mask is not None:
         scores = _bin(b, binary.Add, scores, b.cast(op.mask, element_type(scores)))
     if op.causal != "none":
-        past = _causal_mask(b, q, k, op.causal)
+        past = _causal_mask(b, q, k, op.causal, op.window)
         keep = past if keep is None else b.emit(binary.And, keep, past)
     low = b.scalar_like(-math.inf, scores)
     return scores if keep is None else b.emit(binary.Select, keep, scores, low)
@@ -235,13 +235,17 @@ def _repeat_heads(b: GraphBuilder, x: SSAValue, times: int) -> SSAValue:
     return b.reshape(wide, [n, heads * times, length, depth])  # type: ignore[operator]
 
 
-def _causal_mask(b: GraphBuilder, q: SSAValue, k: SSAValue, causal: str) -> SSAValue:
+def _causal_mask(b: GraphBuilder, q: SSAValue, k: SSAValue, causal: str, window: int) -> SSAValue:
     rows = b.unsqueeze(_count(b, q), [1])
     columns = _count(b, k)
     if causal == "lower_right":
         gap = b.emit(binary.Sub, b.size(k, 2), b.size(q, 2))
         rows = b.emit(binary.Add, rows, gap)
-    return b.emit(binary.Le, columns, rows)
+    past = b.emit(binary.Le, columns, rows)
+    if not window:
+        return past
+    near = b.emit(binary.Gt, columns, _bin(b, binary.Sub, rows, window))
+    return b.emit(binary.And, past, near)
 
 
 def _count(b: GraphBuilder, x: SSAValue) -> SSAValue:

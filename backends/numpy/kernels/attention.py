@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from aicc.backends.numpy.kernels.elementwise import is_low_float
@@ -25,17 +27,19 @@ def attention(
     *,
     scale: float,
     causal: str = "none",
+    window: int = 0,
     softcap: float = 0.0,
 ) -> np.ndarray:
     """softmax(softcap(q kᵀ · scale) + mask) v for q[B, H, S, D], k[B, G, T, D], v[B, G, T, E].
 
     H is a multiple of G: H/G query heads share a key head, whose keys are not repeated. `mask`
     broadcasts to [B, H, S, T]: a boolean one keeps where true, another is added. `causal` hides
-    keys after the query, counted from the first ("upper_left") or last ("lower_right") position.
+    keys after the query, counted from the first ("upper_left") or last ("lower_right") position,
+    and a `window` w > 0 those that are w or more before it.
     Rows with every key hidden, and rows without keys, give 0 (as aten.scaled_dot_product_attention
     does). 16-bit floats are computed in float32. ONNX Attention.
     """
-    return _attention(q, k, v, mask, scale, causal, softcap, None)
+    return _attention(q, k, v, mask, scale, causal, window, softcap, None)
 
 
 def attention_with_lse(
@@ -46,27 +50,31 @@ def attention_with_lse(
     *,
     scale: float,
     causal: str = "none",
+    window: int = 0,
     softcap: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `attention`, and the log-sum-exp of each row's scores: [B, H, S], −∞ if all are hidden."""
     dtype = np.float32 if is_low_float(q.dtype) else q.dtype
     lse = np.full(q.shape[:3], -np.inf, dtype)
-    return _attention(q, k, v, mask, scale, causal, softcap, lse), lse
+    return _attention(q, k, v, mask, scale, causal, window, softcap, lse), lse
 
 
-def attention_backward_query(*operands: np.ndarray, scale: float, causal: str) -> np.ndarray:
-    """The gradient by q: `operands` are q, k, v, grad, lse, delta and a mask, if there is one."""
+def attention_backward_query(*operands: np.ndarray, **params: Any) -> np.ndarray:
+    """The gradient by q: `operands` are q, k, v, grad, lse, delta and a mask, if there is one.
+
+    `params` are attention's scale, causal and window.
+    """
     q, k = operands[:2]
-    _, by_scores = _gradients(*operands, scale=scale, causal=causal)
+    _, by_scores = _gradients(*operands, **params)
     return np.matmul(by_scores, _wide(k)).astype(q.dtype, copy=False)
 
 
 def attention_backward_key_value(
-    *operands: np.ndarray, scale: float, causal: str
+    *operands: np.ndarray, **params: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The gradients by k and v; operands as for `attention_backward_query`."""
+    """The gradients by k and v; operands and params as for `attention_backward_query`."""
     q, grad = operands[0], operands[3]
-    weights, by_scores = _gradients(*operands, scale=scale, causal=causal)
+    weights, by_scores = _gradients(*operands, **params)
     by_key = np.matmul(by_scores.swapaxes(2, 3), _wide(q))
     by_value = np.matmul(weights.swapaxes(2, 3), _wide(grad))
     return by_key.astype(q.dtype, copy=False), by_value.astype(q.dtype, copy=False)
@@ -83,13 +91,17 @@ def _gradients(
     *,
     scale: float,
     causal: str,
+    window: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attention's weights, and the gradient by its scores."""
     scores = np.matmul(_wide(q), _wide(k).swapaxes(2, 3)) * lse.dtype.type(scale)
     length, total = scores.shape[2:]
     keep = np.ones((length, total), bool)
     if causal != "none":
-        keep = np.tri(length, total, total - length if causal == "lower_right" else 0, bool)
+        ahead = total - length if causal == "lower_right" else 0
+        keep = np.tri(length, total, ahead, dtype=bool)
+        if window:
+            keep &= ~np.tri(length, total, ahead - window, dtype=bool)
     if mask is not None and mask.dtype == np.bool_:
         keep = keep & mask
     elif mask is not None:
@@ -108,6 +120,7 @@ def _attention(
     mask: np.ndarray | None,
     scale: float,
     causal: str,
+    window: int,
     softcap: float,
     lse: np.ndarray | None,
 ) -> np.ndarray:
@@ -139,9 +152,11 @@ def _attention(
                     continue
                 part = None if masks is None else masks[b, heads_of, :, start:stop, :seen]
                 future = None
-                if causal != "none" and seen > start + offset + 1:
+                if causal != "none" and (window or seen > start + offset + 1):
                     last = np.arange(start, stop)[:, None] + offset
                     future = np.arange(seen) > last
+                    if window:
+                        future |= np.arange(seen) <= last - window
                 rows_of = None
                 if lse is not None:
                     grouped = lse[b].reshape(groups, share, length)
