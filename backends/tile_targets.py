@@ -40,7 +40,7 @@ TO_TILES = (
 
 def keeps(op: GraphOp) -> bool:
     """Whether the op is lowered to tiles as it stands."""
-    if isinstance(op, Scores) and element_type(op.query) == f64:
+    if isinstance(op, Scores) and element_type(op.operands[0]) == f64:
         return False
     return isinstance(op, COMPOSITES)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,7 @@ def reference(q, k, v, grad, causal):
 @pytest.mark.parametrize("form", [flash, efficient])
 @pytest.mark.parametrize("groups", [4, 2])
 @pytest.mark.parametrize("causal", [False, True])
-def test_traced_forms(form, groups, causal):
+def test_traced_forms(form: Any, groups, causal):
     if form is efficient and groups != HEADS:
         pytest.skip("torch repeats the keys itself")
     heads = (HEADS, groups, groups, HEADS)
