@@ -33,6 +33,7 @@ from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
 from aicc.passes.tiling.pooling import lower_pool
 from aicc.passes.tiling.rows import PERSISTENT, lower_rows
+from aicc.passes.tiling.scans import lower_scan
 from aicc.passes.tiling.spaces import empty_kernel, is_empty
 from aicc.passes.tiling.winograd import lower_patches, lower_winograd
 
@@ -66,8 +67,13 @@ ALONE: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]
     graph.GatherElements: lambda op, _: lower_rows(op),
     graph.GatherND: lambda op, _: lower_rows(op),
     graph.WinogradInputTransform: lower_patches,
+    graph.CumSum: lower_scan,
+    graph.CumProd: lower_scan,
 }
 """How ops are lowered that `fuse` leaves alone: each is a kernel by itself."""
+
+SCANS = (graph.CumSum, graph.CumProd)
+"""Of those the ones that go one step after another: libraries do it better where cores are many."""
 
 LOWERINGS: dict[str, Lowering] = {
     "pointwise": lower_rows,
@@ -82,11 +88,13 @@ class LowerToTile(ModulePass):
     """Replace each `graph.fused` that has a lowering by the launch of a tile kernel.
 
     Kernels that do the same share one `tile.kernel`. What has no lowering stays, and a remark says
-    why. Rows of up to `longest` elements are held in one tile.
+    why. Rows of up to `longest` elements are held in one tile. Without `scans`, running sums and
+    products are left to the host's library.
     """
 
     name = "lower-to-tile"
     longest: int = PERSISTENT
+    scans: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
@@ -95,6 +103,8 @@ class LowerToTile(ModulePass):
         for func in functions(op).values():
             for lone in [o for o in func.body.block.ops if type(o) in ALONE]:
                 assert isinstance(lone, GraphOp)
+                if isinstance(lone, SCANS) and not self.scans:
+                    continue
                 if None not in [d for r in lone.results for d in shape_of(r)]:
                     wrapped(lone)
         bound = {f: frozenset(bound_symbols(f)) for f in functions(op).values()}
@@ -176,8 +186,10 @@ def wrapped(op: GraphOp) -> Fused:
     return fused
 
 
-def has_kernel(op: type[GraphOp]) -> bool:
+def has_kernel(op: type[GraphOp], scans: bool = False) -> bool:
     """Whether the op is lowered to tiles, alone or inside another kernel."""
+    if op in SCANS:
+        return scans
     if op in DECOMPOSITIONS or op in (graph.Iota, graph.Constant):
         return True
     tables = (scalars.RULES, reductions.RULES, MOVES, CONTRACTIONS, ALONE)

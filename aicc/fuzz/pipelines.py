@@ -33,7 +33,10 @@ GRAPH_PASSES = (
 )
 """Passes from graph to graph that keep results and need nothing else."""
 
-TO_TILE = ("fuse,dce,lower-to-tile,dce", "fuse{max-ops=3 max-operands=4},dce,lower-to-tile,dce")
+TO_TILE = (
+    "fuse,dce,lower-to-tile{scans=true},dce",
+    "fuse{max-ops=3 max-operands=4},dce,lower-to-tile,dce",
+)
 
 
 def draw_pipeline(rng: np.random.Generator, target: Backend) -> str:

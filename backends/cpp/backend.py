@@ -53,7 +53,9 @@ class CppBackend(Evaluated):
         threads = os.cpu_count() or 1
         split = f"split-reductions{{programs={4 * threads} least=32768 longest={LONGEST}}}"
         to_tiles = TO_TILES.replace(",fuse", f",{split},fuse")
-        to_tiles = to_tiles.replace("lower-to-tile", "winograd,pad-images,lower-to-tile")
+        to_tiles = to_tiles.replace(
+            "lower-to-tile", "winograd,pad-images,lower-to-tile{scans=true}"
+        )
         self.lowering = (
             f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST}}},"
             "pack-weights,dce,plan-memory"
