@@ -57,7 +57,8 @@ def test_traced_forms(form: Any, groups, causal):
     heads = (HEADS, groups, groups, HEADS)
     torch.manual_seed(0)
     inputs = [torch.randn(2, h, 40, 16) for h in heads]
-    gm = make_fx(lambda *x: form(*x, causal), tracing_mode="fake")(*(x.to("meta") for x in inputs))
+    trace: Any = make_fx(lambda *x: form(*x, causal), tracing_mode="fake")
+    gm = trace(*(x.to("meta") for x in inputs))
     gm.graph.eliminate_dead_code()
     imported = FxImporter(gm, from_torch, fallback=False).run()
     kinds = {type(op) for op in imported.module.walk()}
