@@ -64,5 +64,5 @@ def test_traced_forms(form: Any, groups, causal):
     kinds = {type(op) for op in imported.module.walk()}
     assert {graph.AttentionWithLse, graph.AttentionBackwardKeyValue} <= kinds
     found = NumpyBackend().run(imported.module, [x.numpy() for x in inputs])
-    for got, want in zip(found, reference(*inputs, causal), strict=True):
+    for got, want in zip(found, reference(*inputs, causal=causal), strict=True):
         np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-4)
