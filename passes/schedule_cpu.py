@@ -52,6 +52,9 @@ MOST_COMPUTED = 128 * 512
 PACKED = 16
 """Elements of a left operand that are put side by side in a clock, where the right one is too."""
 
+TURNED = 4
+"""Elements of a right operand whose columns lie apart that are put into panels in a clock."""
+
 STAGED = 6
 """Of those of a left operand, how many in a clock."""
 
@@ -114,6 +117,7 @@ class ScheduleCpu(ModulePass):
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = not places and computes(kernel, "a")
         packs = not (places or packed or computed)
+        turned = packs and reads_columns(kernel)
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
         depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
@@ -135,6 +139,7 @@ class ScheduleCpu(ModulePass):
             one = time_of(min(block_m, m), min(block_n, n), block_k, k, dots)
             one += staged * min(block_m, m) * k / STAGED
             one += packs * dots * min(block_m, m) * k / PACKED
+            one += turned * dots * min(block_n, n) * k / TURNED
             time = -(-programs // self.threads) * one
             if time < best:
                 best = time
@@ -251,6 +256,17 @@ def computes(kernel: tile.Kernel, side: str) -> bool:
     return not all(
         isinstance(load, tile.Load) and all(isinstance(s.owner, SIMPLE) for s in load.subscripts)
         for load in loads
+    )
+
+
+def reads_columns(kernel: tile.Kernel) -> bool:
+    """Whether the right operand of a product lies column by column in memory."""
+    loads = [op.b.owner for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+    return any(
+        isinstance(s.owner, tile.Axis) and s.owner.dim == 1 and stride != 1
+        for load in loads
+        if isinstance(load, tile.Load)
+        for s, stride in zip(load.subscripts, load.strides, strict=True)
     )
 
 
