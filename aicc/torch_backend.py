@@ -118,7 +118,8 @@ def _compile(
     gm: GraphModule, options: Options, kind: str, frozen: Mapping[int, torch.Tensor]
 ) -> Callable[..., list[Any]]:
     try:
-        importer = FxImporter(gm, from_torch, fallback=options.fallback == "eager")
+        views = options.quantize is None and not options.verify
+        importer = FxImporter(gm, from_torch, options.fallback == "eager", views)
         imported = importer.run()
     except TorchImportError as e:
         if options.fallback == "error":
@@ -191,6 +192,8 @@ def runner(
     def run(*args: Any) -> list[Any]:
         device = next((a.device for a in args if isinstance(a, torch.Tensor)), None)
         given = [a for i, a in enumerate(args) if a is not None and i not in frozen]
+        for position, order in imported.orders.items():
+            given[position] = given[position].detach().permute(order)
         if on_tensors is not None:
             results = on_tensors(
                 *(a.detach() if isinstance(a, torch.Tensor) else torch.tensor(a) for a in given)
@@ -206,7 +209,8 @@ def runner(
             elif o.kind == "int":
                 out.append(o.value if o.index < 0 else int(results[o.index]))
             else:
-                t = results[o.index]
+                t = given[o.index].detach() if o.kind == "input" else results[o.index]
+                t = t if o.permutation is None else t.permute(o.permutation)
                 out.append(t if device is None or device.type == "cpu" else t.to(device))
         return out
 

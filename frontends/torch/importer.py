@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 from xdsl.dialects.builtin import FusedLoc, LocationAttr, ModuleOp, NoneAttr, TensorType
-from xdsl.ir import SSAValue
+from xdsl.ir import BlockArgument, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from aicc.frontends.torch.context import CallContext, TorchImportError, torch_dtype
@@ -32,9 +32,11 @@ ToArray = Callable[[torch.Tensor], np.ndarray]
 class Output:
     """One output of the FX graph: a result of the function, a number, or nothing."""
 
-    kind: str  # "tensor", "int" or "none"
+    kind: str  # "tensor", "int", "none", or "input": one of the function's own arguments
     index: int = -1
     value: int = 0
+    permutation: list[int] | None = None
+    """How the dims of the result are to be permuted: a view of it is the output."""
 
 
 @dataclass
@@ -47,6 +49,8 @@ class ImportedGraph:
     """Pairs of a placeholder's position and the result that is to be copied into it."""
     fallbacks: list[str] = field(default_factory=list)
     """Operators that are called as they are in torch."""
+    orders: dict[int, list[int]] = field(default_factory=dict)
+    """By the position of an input how its dims are to be permuted: as they lie in memory."""
 
 
 _SYM_ARITHMETIC: dict[Any, Callable[..., Any]] = {
@@ -76,10 +80,36 @@ def op_name(target: Any) -> str:
     return name.removeprefix("aten.")
 
 
-class FxImporter:
-    """Imports one FX graph."""
+def memory_order(val: torch.Tensor) -> list[int] | None:
+    """The permutation that makes a dense tensor contiguous; None if it is so, or none does."""
+    sizes = (*val.shape, *val.stride()) if val.layout == torch.strided else ()
+    if not sizes or not all(isinstance(d, int) for d in sizes) or val.is_contiguous():
+        return None
+    order = sorted(range(val.dim()), key=lambda i: (-val.stride(i), i))
+    return order if val.permute(order).is_contiguous() else None
 
-    def __init__(self, gm: GraphModule, to_array: ToArray, fallback: bool):
+
+def view_of(value: SSAValue) -> tuple[SSAValue, list[int] | None]:
+    """What a value is a transpose of, and how; the value itself where it is none."""
+    total: list[int] | None = None
+    while isinstance(value.owner, graph.Transpose):
+        inner = list(value.owner.permutation)
+        total = inner if total is None else [inner[i] for i in total]
+        value = value.owner.input
+    return value, total
+
+
+class FxImporter:
+    """Imports one FX graph.
+
+    With `views`, inputs come as they lie in memory, and outputs that are transposes are left to be
+    made as views: the caller permutes both as the imported graph says.
+    """
+
+    def __init__(self, gm: GraphModule, to_array: ToArray, fallback: bool, views: bool = False):
+        self.views = views
+        self.orders: dict[int, list[int]] = {}
+        self.tensors: set[int] = set()
         self.gm = gm
         self.to_array = to_array
         self.fallback = fallback
@@ -108,6 +138,10 @@ class FxImporter:
                 continue
             label = names[len(arguments)] if names else p.name
             if isinstance(val, torch.Tensor):
+                order = memory_order(val) if self.views else None
+                if order is not None:
+                    self.orders[len(arguments)] = order
+                    val = val.permute(order)
                 type = tensor([to_dim(s) for s in val.shape], torch_dtype(val.dtype))
             elif isinstance(val, (torch.SymInt, int)) and not isinstance(val, bool):
                 type = tensor((), i64)
@@ -129,9 +163,15 @@ class FxImporter:
             arg.name_hint = name_hint(signature[i][0])
             self.env[p] = arg
             self.positions[p] = i
+            if (order := self.orders.get(i)) is not None:
+                self.env[p] = self.builder.transpose(
+                    arg, [order.index(d) for d in range(len(order))]
+                )
             if not isinstance(p.meta["val"], torch.Tensor):
                 d = to_dim(p.meta["val"])
                 self.env[p] = d if isinstance(d, int) or d.symbols() <= scope.bound else arg
+            else:
+                self.tensors.add(i)
         for p in placeholders:
             if p.name in constants:
                 self.env[p] = self.weight(constants[p.name], self.paths.get(p.name) or p.name)
@@ -159,6 +199,9 @@ class FxImporter:
                 is_dim = isinstance(value, SymExpr)
                 with self.builder.at(None):
                     v = self.builder.dim(value) if isinstance(value, SymExpr) else value
+                if self.views and not is_dim and (found := self.view(v, outputs, results)):
+                    outputs.append(found)
+                    continue
                 outputs.append(Output("int" if is_dim else "tensor", len(results)))
                 results.append((f"output{i}", v))
         mutations = []
@@ -169,7 +212,25 @@ class FxImporter:
         module = ModuleOp([func])
         kept = {s: r for s, r in (ranges or {}).items() if s in self.builder.scope.bound}
         set_symbol_ranges(module, kept)
-        return ImportedGraph(module, outputs, mutations, self.fallbacks)
+        return ImportedGraph(module, outputs, mutations, self.fallbacks, self.orders)
+
+    def view(
+        self, value: SSAValue, outputs: list[Output], results: list[tuple[str, SSAValue]]
+    ) -> Output | None:
+        """An output that is an input, or a transpose of one or of a result, which may be new."""
+        base, permutation = view_of(value)
+        if isinstance(base, BlockArgument):
+            changed = any(base.index == position for position, _ in self.mutations)
+            if changed or base.index not in self.tensors:
+                return None
+            return Output("input", base.index, permutation=permutation)
+        if permutation is None:
+            return None
+        for index, (_, known) in enumerate(results):
+            if known is base:
+                return Output("tensor", index, permutation=permutation)
+        results.append((f"output{len(outputs)}", base))
+        return Output("tensor", len(results) - 1, permutation=permutation)
 
     def weight(self, t: torch.Tensor, name: str) -> SSAValue:
         with self.builder.at(name_location(name)):
