@@ -19,6 +19,7 @@ from aicc.backends.c_text import Unprintable, kernel_name
 from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.layouts import layout_cost
+from aicc.backends.recycled import RECYCLER
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
@@ -195,7 +196,7 @@ class Entry:
                 return None
         given = [np.ascontiguousarray(x) for x in inputs]
         outputs = [
-            np.empty(tuple(self.dim(d, sizes) for d in shape), dtype)
+            RECYCLER.empty(tuple(self.dim(d, sizes) for d in shape), dtype)
             for shape, dtype in self.results
         ]
         key = tuple(sizes.values())

@@ -26,6 +26,7 @@ from aicc.backends.numpy.runtime import (
 )
 from aicc.backends.numpy.table import MAY_ALIAS, bind
 from aicc.backends.numpy.tiles import KernelRunner
+from aicc.backends.recycled import RECYCLER
 from aicc.backends.tile_targets import Launcher
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
@@ -112,6 +113,7 @@ class _Emitter:
         self.labels: dict[int, str] = {}
         self.globals: dict[str, Any] = {
             "np": np,
+            "empty": RECYCLER.empty,
             "as_ints": as_ints,
             "truth": truth,
             "run_loop": run_loop,
@@ -369,7 +371,7 @@ class _Emitter:
 
     def empty(self, value: SSAValue) -> str:
         """A new array for a value."""
-        return f"np.empty({self.shape(value)}, {self.dtype(value)})"
+        return f"empty({self.shape(value)}, {self.dtype(value)})"
 
     def shape(self, value: SSAValue) -> str:
         dims = ", ".join(self.dim(d) for d in shape_of(value) if d is not None)

@@ -1,0 +1,74 @@
+"""Memory of arrays that nobody holds any more, for the next ones of their size.
+
+An allocator that gives large blocks back to the system has each page of the next block mapped and
+cleared once more, which takes longer than a kernel that only writes it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+LEAST = 1 << 16
+"""Smaller arrays are left to NumPy, in bytes."""
+
+MOST = 1 << 28
+"""Bytes that are kept while nobody uses them."""
+
+ALIGNMENT = 64
+
+
+class Recycler:
+    """Gives out arrays, and takes their memory back when the last view of it is gone."""
+
+    def __init__(self, most: int = MOST):
+        self.most = most
+        self.idle = 0
+        self.lock = threading.RLock()  # garbage may be collected while it is held
+        self.free: dict[int, list[np.ndarray]] = defaultdict(list)
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
+        """An array of any elements, at a multiple of 64 bytes where it is large."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if size < LEAST:
+            return np.empty(shape, dtype)
+        with self.lock:
+            found = self.free[size]
+            memory = found.pop() if found else None
+            self.idle -= 0 if memory is None else size
+        if memory is None:
+            memory = np.empty(size + ALIGNMENT, np.uint8)
+        return np.asarray(Lease(self, memory, size)).view(dtype).reshape(shape)
+
+    def take_back(self, memory: np.ndarray, size: int) -> None:
+        with self.lock:
+            if self.idle + size <= self.most:
+                self.idle += size
+                self.free[size].append(memory)
+
+
+class Lease:
+    """What an array's memory belongs to: views hold it, and its end is the array's."""
+
+    def __init__(self, recycler: Recycler, memory: np.ndarray, size: int):
+        self.recycler, self.memory, self.size = recycler, memory, size
+        start = memory.__array_interface__["data"][0]
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (-(-start // ALIGNMENT) * ALIGNMENT, False),
+        }
+
+    def __del__(self) -> None:
+        self.recycler.take_back(self.memory, self.size)
+
+
+RECYCLER = Recycler()
+"""Of the process."""
