@@ -86,6 +86,7 @@ def made(path: Path, make: Callable[[Path], None]) -> None:
 
     Its digest is written behind it: `kept` doesn't take what was damaged, or lacks one.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the cache
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
         goal = Path(folder) / path.name
         make(goal)

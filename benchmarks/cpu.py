@@ -182,6 +182,7 @@ def torch_systems(
         os.environ["AICC_CACHE"] = folder
         run = compiled("aicc", our_compile)
         compiled("aicc, built before", our_compile)
+        del os.environ["AICC_CACHE"]
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()
     found: dict[str, Callable[[], Any]] = {"aicc": run}
     found["eager"] = lambda: model(*inputs)
@@ -211,6 +212,57 @@ def light_systems(name: str) -> dict[str, Callable[[], Any]]:
         "aicc": lambda: ours.run(list(inputs.values())),
         "onnxruntime": lambda: session.run(None, inputs),
     }
+
+
+class Language(nn.Module):
+    """Two pre-norm transformer layers of 256 with a loss: what a step of training is timed on."""
+
+    def __init__(self, words: int = 1000, width: int = 256):
+        super().__init__()
+        layer: dict[str, Any] = {"nhead": 4, "dim_feedforward": 4 * width, "activation": "gelu"}
+        self.table = nn.Embedding(words, width)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, dropout=0.0, norm_first=True, batch_first=True, **layer
+            )
+            for _ in range(2)
+        )
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, words)
+
+    def forward(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        x = self.table(ids)
+        mask = nn.Transformer.generate_square_subsequent_mask(ids.shape[1])
+        for layer in self.layers:
+            x = layer(x, mask, is_causal=True)
+        return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), labels.flatten())
+
+
+def training_systems(tokens: int) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """A forward and a backward pass of four rows of tokens; the loss is what they return."""
+    torch.manual_seed(0)
+    model = Language()
+    ids, labels = torch.randint(0, 1000, (2, 4, tokens))
+    compile_seconds: dict[str, float] = {}
+
+    def step(f: Callable[..., torch.Tensor]) -> Callable[[], torch.Tensor]:
+        def run() -> torch.Tensor:
+            with torch.enable_grad():
+                model.zero_grad()
+                loss = f(ids, labels)
+                loss.backward()
+            return loss.detach().reshape(1)
+
+        return run
+
+    found: dict[str, Callable[[], Any]] = {"eager": step(model)}
+    os.environ["AICC_CACHE"] = tempfile.mkdtemp()  # empty: compile times are of cold compiles
+    for name, backend in (("aicc", "aicc"), ("inductor", "inductor")):
+        torch._dynamo.reset()
+        options: Any = {"target": "cpp"} if name == "aicc" else None
+        found[name] = step(torch.compile(model, backend=backend, options=options))
+        compile_seconds[name] = harness.timed(found[name])
+    del os.environ["AICC_CACHE"]
+    return found, compile_seconds
 
 
 TOKENS = {"float32": None, "int8": "int8-weights", "int4": "int4-rtn"}
@@ -271,6 +323,8 @@ def cases(wanted: list[str], autotune: bool) -> Iterator[tuple[str, str, dict, d
         size = int(shape.split("x")[1])
         moved = size * size * {"float32": 4, "int8": 1, "int4": 0.625}[stored]
         yield "tokens", name, token_systems(size, TOKENS[stored]), {}, moved
+    for name in chosen("training", ["gpt 4x128", "gpt 4x512"]):
+        yield "training", name, *training_systems(int(name[6:])), 0.0
     for name in chosen("light", models.light_names()):
         yield "light", name, light_systems(name), {}, 0.0
 
@@ -287,7 +341,7 @@ def means_of(results: Iterable[dict[str, Any]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "cases", nargs="*", help="names, or kernels, models, tokens, light; default: all"
+        "cases", nargs="*", help="names, or kernels, models, tokens, training, light; default: all"
     )
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--autotune", action="store_true", help="Inductor's max-autotune as well")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -14,7 +14,7 @@ from xdsl.passes import ModulePass
 from aicc.ir import tile
 from aicc.ir.tile.types import tile_shape
 from aicc.ir.types import typical
-from aicc.passes.pack_weights import constant_operands, evenly_spaced, has_places, operands
+from aicc.passes.pack_weights import constant_operands, evenly_spaced, has_places
 from aicc.passes.schedules import Rules, extent
 
 ORIGIN = "modelled for a CPU"
@@ -71,16 +71,21 @@ class ScheduleCpu(ModulePass):
     longest: int = 1024
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        packed = {k for k, operand, _ in constant_operands(op) if operand.side == "columns"}
+        packed: dict[tile.Kernel, set[str]] = {}
+        for kernel, operand, _ in constant_operands(op):
+            packed.setdefault(kernel, set()).add(operand.side)
         for kernel in op.ops:
             if isinstance(kernel, tile.Kernel) and kernel.schedule and 0 not in kernel.grid:
                 rules = Rules(kernel)
-                schedule = {**kernel.schedule, **self.schedule(kernel, rules, kernel in packed)}
+                schedule = {
+                    **kernel.schedule,
+                    **self.schedule(kernel, rules, packed.get(kernel, set())),
+                }
                 if rules.stays_inside(schedule):
                     kernel.set_param("schedule", schedule)
                     kernel.set_param("origin", ORIGIN)
 
-    def schedule(self, kernel: tile.Kernel, rules: Rules, packed: bool) -> dict[str, int]:
+    def schedule(self, kernel: tile.Kernel, rules: Rules, packed: Set[str]) -> dict[str, int]:
         names = kernel.schedule.keys()
         if {"BLOCK_M", "BLOCK_N", "BLOCK_K"} <= names:
             return self.product(kernel, rules, packed)
@@ -105,18 +110,18 @@ class ScheduleCpu(ModulePass):
                     chosen["BLOCK_R"] = 1
         return chosen
 
-    def product(self, kernel: tile.Kernel, rules: Rules, packed: bool) -> dict[str, int]:
+    def product(self, kernel: tile.Kernel, rules: Rules, packed: Set[str]) -> dict[str, int]:
         """The blocks for which the slowest thread has least to do.
 
-        A right operand that isn't `packed` is put into panels for each program, and the left one
-        beside it.
+        `packed` says which sides are: a right operand that isn't is put into panels for each
+        program, and the left one beside it.
         """
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
-        places = reads_places(kernel)
+        places = reads_places(kernel, "rows" in packed)
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = not places and computes(kernel, "a")
-        packs = not (places or packed or computed)
+        packs = not (places or computed or "columns" in packed)
         turned = packs and reads_columns(kernel)
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
@@ -239,14 +244,13 @@ def allowed(
     return found[:8] or [kernel.schedule[name]]
 
 
-def reads_places(kernel: tile.Kernel) -> bool:
+def reads_places(kernel: tile.Kernel, packed: bool) -> bool:
     """Whether a product's right operand is read by lists of where its rows and columns lie.
 
-    So it is where those are not evenly spaced, or a constant left operand is going to be packed.
+    So it is where those are not evenly spaced, or the left operand is packed.
     """
     dots = [op for op in kernel.body.walk() if isinstance(op, tile.Dot)]
-    packed = {o.load.result for o in operands(kernel) if o.side == "rows"}
-    return any(has_places(d) and (d.a in packed or not evenly_spaced(d.b)) for d in dots)
+    return any(has_places(d) and (packed or not evenly_spaced(d.b)) for d in dots)
 
 
 def computes(kernel: tile.Kernel, side: str) -> bool:
