@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +29,8 @@ class Recycler:
         self.most = most
         self.idle = 0
         self.lock = threading.RLock()  # garbage may be collected while it is held
-        self.free: dict[int, list[np.ndarray]] = defaultdict(list)
+        self.free: dict[int, list[np.ndarray]] = {}
+        """By size, that which memory came back of last at the end."""
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
         """An array of any elements, at a multiple of 64 bytes where it is large."""
@@ -39,18 +39,27 @@ class Recycler:
         if size < LEAST:
             return np.empty(shape, dtype)
         with self.lock:
-            found = self.free[size]
-            memory = found.pop() if found else None
-            self.idle -= 0 if memory is None else size
+            memory = self.pop(size) if size in self.free else None
         if memory is None:
             memory = np.empty(size + ALIGNMENT, np.uint8)
         return np.asarray(Lease(self, memory, size)).view(dtype).reshape(shape)
 
     def take_back(self, memory: np.ndarray, size: int) -> None:
+        if size > self.most:
+            return
         with self.lock:
-            if self.idle + size <= self.most:
-                self.idle += size
-                self.free[size].append(memory)
+            while self.idle + size > self.most:
+                self.pop(next(iter(self.free)))
+            self.free[size] = [*self.free.pop(size, []), memory]
+            self.idle += size
+
+    def pop(self, size: int) -> np.ndarray:
+        found = self.free[size]
+        memory = found.pop()
+        if not found:
+            del self.free[size]
+        self.idle -= size
+        return memory
 
 
 class Lease:

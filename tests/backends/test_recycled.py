@@ -42,6 +42,19 @@ def test_no_more_is_kept_than_said():
     assert pool.idle == 2 * size and len(pool.free[size]) == 2
 
 
+def test_sizes_that_nobody_asks_for_go_first():
+    pool = Recycler(most=4 * LEAST)
+    for size in range(LEAST, 3 * LEAST, 1000):
+        del_me = pool.empty((size,), np.uint8)
+        del del_me
+        assert pool.idle <= pool.most
+        assert pool.idle == sum(s * len(found) for s, found in pool.free.items())
+    assert size in pool.free and LEAST not in pool.free
+    large = pool.empty((5 * LEAST,), np.uint8)
+    del large
+    assert 5 * LEAST not in pool.free
+
+
 def test_small_arrays_are_numpys_own():
     pool = Recycler()
     assert pool.empty((3,), np.float64).base is None
