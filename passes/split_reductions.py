@@ -66,9 +66,9 @@ class SplitReductions(ModulePass):
 class Split(RewritePattern):
     """reduce(x, axes) → reduce(reduce(x in parts, axes), parts)"""
 
-    programs: int
-    least: int
-    longest: int
+    programs: int = 256
+    least: int = 8192
+    longest: int = 0
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: ReduceOp, rewriter: PatternRewriter) -> None:

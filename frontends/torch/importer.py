@@ -99,6 +99,18 @@ def view_of(value: SSAValue) -> tuple[SSAValue, list[int] | None]:
     return value, total
 
 
+_TRANSPOSES = ("permute.default", "transpose.int", "t.default")
+
+
+def viewed(node: Node) -> Node:
+    """The node that an FX node shows the memory of, in another order of dims."""
+    while node.op == "call_function" and op_name(node.target) in _TRANSPOSES:
+        source = node.args[0]
+        assert isinstance(source, Node)
+        node = source
+    return node
+
+
 class FxImporter:
     """Imports one FX graph.
 
@@ -190,7 +202,8 @@ class FxImporter:
     def finish(self, func: Any, ranges: Ranges | None) -> ImportedGraph:
         results: list[tuple[str, SSAValue]] = []
         outputs: list[Output] = []
-        for i, value in enumerate(self.results):
+        made: dict[Node, int] = {}
+        for i, (node, value) in enumerate(zip(self.returned, self.results, strict=True)):
             if value is None:
                 outputs.append(Output("none"))
             elif isinstance(value, int):
@@ -199,10 +212,11 @@ class FxImporter:
                 is_dim = isinstance(value, SymExpr)
                 with self.builder.at(None):
                     v = self.builder.dim(value) if isinstance(value, SymExpr) else value
-                if self.views and not is_dim and (found := self.view(v, outputs, results)):
+                if self.views and not is_dim and (found := self.view(node, v, made, results)):
                     outputs.append(found)
                     continue
                 outputs.append(Output("int" if is_dim else "tensor", len(results)))
+                made.setdefault(node, len(results))
                 results.append((f"output{i}", v))
         mutations = []
         for position, value in self.mutations:
@@ -215,22 +229,27 @@ class FxImporter:
         return ImportedGraph(module, outputs, mutations, self.fallbacks, self.orders)
 
     def view(
-        self, value: SSAValue, outputs: list[Output], results: list[tuple[str, SSAValue]]
+        self, node: Any, value: SSAValue, made: dict[Node, int], results: list[tuple[str, SSAValue]]
     ) -> Output | None:
-        """An output that is an input, or a transpose of one or of a result, which may be new."""
+        """An output that is an input, or a transpose of one or of a result, which may be new.
+
+        A copy in torch's graph, which has no op of its own here, stays a copy.
+        """
+        source = viewed(node)
         base, permutation = view_of(value)
-        if isinstance(base, BlockArgument):
-            changed = any(base.index == position for position, _ in self.mutations)
-            if changed or base.index not in self.tensors:
+        if source.op == "placeholder":
+            if not isinstance(base, BlockArgument) or base.index not in self.tensors:
+                return None
+            if any(base.index == position for position, _ in self.mutations):
                 return None
             return Output("input", base.index, permutation=permutation)
-        if permutation is None:
+        own, before = view_of(self.env[source])
+        if source is node or base is not own or before is not None:
             return None
-        for index, (_, known) in enumerate(results):
-            if known is base:
-                return Output("tensor", index, permutation=permutation)
-        results.append((f"output{len(outputs)}", base))
-        return Output("tensor", len(results) - 1, permutation=permutation)
+        if source not in made:
+            made[source] = len(results)
+            results.append((f"output{len(results)}", base))
+        return Output("tensor", made[source], permutation=permutation)
 
     def weight(self, t: torch.Tensor, name: str) -> SSAValue:
         with self.builder.at(name_location(name)):
@@ -240,7 +259,8 @@ class FxImporter:
 
     def node(self, node: Node) -> None:
         if node.op == "output":
-            self.results = [self.lookup(a) for a in node.args[0]]  # type: ignore[union-attr]
+            self.returned = list(node.args[0])  # type: ignore[arg-type]
+            self.results = [self.lookup(a) for a in self.returned]
         elif node.op == "get_attr":
             value: Any = self.gm
             for part in str(node.target).split("."):

@@ -27,7 +27,9 @@ from aicc.passes import (
     narrow_products,
     raise_composites,
     scale_fold,
+    scatter_to_select,
     sink_norm,
+    split_reductions,
 )
 from aicc.passes.layouts import absorb
 
@@ -300,6 +302,25 @@ def _gather_first(s: Sketch) -> SSAValue:
     return s.b.emit(graph.GatherElements, scores, s.given(picked), axis=axis)
 
 
+def _scatter_elements(s: Sketch) -> SSAValue:
+    axis = s.pick(0, 1)
+    shape = [1, 6] if axis == 0 else [4, 1]
+    at = s.given(s.rng.integers(-4, 4, shape))
+    params = {"axis": axis, "reduction": s.pick("none", "add")}
+    return s.b.emit(graph.ScatterElements, s.input([4, 6]), at, s.input(shape), **params)
+
+
+def _scatter_slice(s: Sketch) -> SSAValue:
+    at, update = s.given(s.rng.integers(-4, 4, (1, 1))), s.input([1, 6])
+    return s.b.emit(graph.ScatterND, s.input([4, 6]), at, update, reduction=s.pick("none", "add"))
+
+
+def _split(s: Sketch) -> SSAValue:
+    cls = s.pick(graph.ReduceSum, graph.ReduceMean, graph.ReduceMax)
+    x = s.input(s.pick([1024, 64], [65536], [2048, 2, 16]))
+    return s.b.emit(cls, x, axes=[0], keepdims=s.flip())
+
+
 def _sink_norm(s: Sketch) -> SSAValue:
     x = s.input(shape := [2, 3, s.pick(4, 16)], dtype := s.pick(f32, "f64"))
     columns = shape[-1]
@@ -386,6 +407,9 @@ PATTERNS: dict[type, Make] = {
     scale_fold.ScaleIntoMatMul: _scale_into_matmul,
     gather_log_softmax.GatherFirst: _gather_first,
     sink_norm.SinkNorm: _sink_norm,
+    scatter_to_select.OfElements: _scatter_elements,
+    scatter_to_select.OfSlice: _scatter_slice,
+    split_reductions.Split: _split,
     narrow_products.NarrowMatMul: _narrow_matmul,
     narrow_products.NarrowConv: _narrow_conv,
     integer_products.IntegerMatMul: _integer_matmul,
@@ -405,6 +429,8 @@ EXACT = {
     narrow_products.NarrowMatMul,
     narrow_products.NarrowConv,
     absorb.TransposeOfOnes,
+    scatter_to_select.OfElements,
+    scatter_to_select.OfSlice,
 }
 """Patterns that change no bit. The others sum in another order, or round elsewhere."""
 
