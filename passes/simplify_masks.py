@@ -62,9 +62,8 @@ def simplify(op: AttentionOp | AttentionBackward, kept: np.ndarray) -> None:
             return
         causal, window = found[0]
     params = {**op.param_values(), "causal": causal, "window": window}
-    others = [v for v in op.operands if v is not op.mask]
     new = type(op).make(
-        *others, result_types=[r.type for r in op.results], location=op.location, **params
+        *op.operands[:-1], result_types=[r.type for r in op.results], location=op.location, **params
     )
     block = op.parent
     assert block is not None

@@ -15,6 +15,7 @@ from xdsl.ir import SSAValue
 from aicc.frontends.torch.context import CallContext
 from aicc.frontends.torch.table import aten
 from aicc.ir import graph
+from aicc.ir.graph.decompositions import repeat_heads
 from aicc.ir.types import element_type, shape_of
 
 
@@ -91,7 +92,7 @@ def _backward(
     if groups != heads:
         if not isinstance(groups, int) or not isinstance(heads, int):
             return NotImplemented
-        k, v = (_repeated(c, x, heads // groups) for x in (k, v))
+        k, v = (repeat_heads(c.b, x, heads // groups) for x in (k, v))
     if mask is not None and shape_of(mask) == (0,):  # none, in place of None
         mask = None
     given = (q, k, v, grad, lse, delta, mask)
@@ -104,12 +105,6 @@ def _backward(
         parts = c.b.reshape(x, [batch, groups, heads // groups, keys, width])  # type: ignore[list-item, operator]
         summed.append(c.emit(graph.ReduceSum, parts, axes=[2]))
     return [by_query, *summed]
-
-
-def _repeated(c: CallContext, x: SSAValue, times: int) -> SSAValue:
-    batch, heads, keys, width = shape_of(x)
-    wide = c.b.expand(c.b.unsqueeze(x, [2]), [batch, heads, times, keys, width])  # type: ignore[list-item]
-    return c.b.reshape(wide, [batch, heads * times, keys, width])  # type: ignore[operator, list-item]
 
 
 # ---------------------------------------------------------------------- the CPU's

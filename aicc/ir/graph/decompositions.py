@@ -163,7 +163,7 @@ def _attention(b: GraphBuilder, op: attention.AttentionOp):
     scores, v = _scores(b, op), _wide(b, op.value)
     heads, groups = shape_of(op.query)[1], shape_of(v)[1]
     if heads != groups:
-        v = _repeat_heads(b, v, heads // groups)  # type: ignore[operator]
+        v = repeat_heads(b, v, heads // groups)  # type: ignore[operator]
     low = b.scalar_like(-math.inf, scores)
     top = b.emit(reduce.ReduceMax, scores, axes=[3], keepdims=True)
     zero = b.scalar_like(0, top)
@@ -186,7 +186,7 @@ def _scores(b: GraphBuilder, op: attention.AttentionOp | attention.AttentionBack
     if heads != groups:
         if not isinstance(heads, int) or not isinstance(groups, int):
             raise ValueError("attention over groups of heads needs known numbers of heads")
-        k = _repeat_heads(b, k, heads // groups)
+        k = repeat_heads(b, k, heads // groups)
     q = _bin(b, binary.Mul, q, op.scale)
     scores = b.emit(MatMul, q, b.transpose(k, [0, 1, 3, 2]))
     if isinstance(op, attention.AttentionOp) and op.softcap:
@@ -229,7 +229,8 @@ def _attention_backward_key_value(b: GraphBuilder, op: attention.AttentionBackwa
     return [b.cast(by_key, dtype), b.cast(by_value, dtype)]
 
 
-def _repeat_heads(b: GraphBuilder, x: SSAValue, times: int) -> SSAValue:
+def repeat_heads(b: GraphBuilder, x: SSAValue, times: int) -> SSAValue:
+    """[B, G, T, D] with each head `times` times in a row."""
     n, heads, length, depth = shape_of(x)
     wide = b.expand(b.unsqueeze(x, [2]), [n, heads, times, length, depth])
     return b.reshape(wide, [n, heads * times, length, depth])  # type: ignore[operator]
