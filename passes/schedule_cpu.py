@@ -14,6 +14,18 @@ from xdsl.passes import ModulePass
 from aicc.ir import tile
 from aicc.ir.tile.types import tile_shape
 from aicc.ir.types import typical
+from aicc.passes.cpu_costs import (
+    PACKED,
+    PANEL,
+    ROW_STEP,
+    STAGED,
+    TURNED,
+    PanelProduct,
+    patches_time,
+    places_time,
+    program_time,
+    up,
+)
 from aicc.passes.pack_weights import constant_operands, evenly_spaced, has_places
 from aicc.passes.schedules import Rules, extent
 
@@ -25,9 +37,6 @@ ELEMENTS = 4096
 COLUMNS = 256
 """Columns that one program reduces, where the rows lie apart in memory."""
 
-ROW_STEP, COLUMN_STEP = 6, 16
-"""Rows and columns of a product that are summed in registers at once."""
-
 MOST_SUMS = 128 * 512
 """Sums of a product that one program keeps."""
 
@@ -37,26 +46,17 @@ MOST_PATCHES = 36 * 64 * 64
 LONG = 1024
 """From so many queries on, few blocks of causal attention hold keys that a query may not see."""
 
-NEAR_SUMS = 32 * 256
-"""Sums that stay in the first cache."""
-
 MOST_PLACES = 8192
 """Rows of a product's right operand that one list says the places of."""
+
+PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+"""Of how many blocks of rows a product may be, where its right operand lies in panels."""
 
 FEW_ROWS = 4
 """Of so few rows, a right operand that is put together first is summed as it is, by no array."""
 
 MOST_COMPUTED = 128 * 512
 """Elements of a product's operand that are put together at a time."""
-
-PACKED = 16
-"""Elements of a left operand that are put side by side in a clock, where the right one is too."""
-
-TURNED = 4
-"""Elements of a right operand whose columns lie apart that are put into panels in a clock."""
-
-STAGED = 6
-"""Of those of a left operand, how many in a clock."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class ScheduleCpu(ModulePass):
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         places = reads_places(kernel, "rows" in packed)
+        if "columns" in packed and not places and m > FEW_ROWS:
+            return self.panels(kernel, rules)
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = not places and computes(kernel, "a")
         packs = not (places or computed or "columns" in packed)
@@ -149,6 +151,36 @@ class ScheduleCpu(ModulePass):
             if time < best:
                 best = time
                 chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
+        return chosen
+
+    def panels(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+        """As `product`, where a constant right operand lies in panels: blocks are whole ones."""
+        m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
+        batch = 1
+        for d in kernel.grid[:-1]:
+            batch *= typical(d)
+        dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
+        staged = computes(kernel, "a")
+        product = PanelProduct(m, n, k, dots, batch, self.threads, staged)
+        rows = sorted({up(-(-m // parts), ROW_STEP) for parts in PARTS} | {m}, reverse=True)
+        rows = [r for r in rows if r <= 512] or [512]
+        columns = sorted({up(-(-n // parts), PANEL) for parts in PARTS}, reverse=True)
+        columns = [c for c in columns if c <= 1024]
+        best, chosen = float("inf"), {}
+        for block_m, block_n, block_k in itertools.product(
+            allowed(kernel, rules, "BLOCK_M", m, rows),
+            allowed(kernel, rules, "BLOCK_N", n, columns, 16),
+            allowed(kernel, rules, "BLOCK_K", k, (1024, 768, 512, 384, 256, 128, 64), 16),
+        ):
+            if block_m * block_n * dots > MOST_SUMS or block_m * block_k * staged > MOST_COMPUTED:
+                continue
+            if block_n % PANEL and block_n < n:
+                continue
+            time = product.time(block_m, block_n, block_k)
+            if time < best:
+                best = time
+                chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
+                chosen["GROUP_M"] = 1 if product.by_rows else -(-m // block_m)
         return chosen
 
     def attention(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
@@ -184,42 +216,6 @@ class ScheduleCpu(ModulePass):
             if time < best:
                 best, chosen = time, {"BLOCK_M": block_m, "BLOCK_N": block_n}
         return chosen
-
-
-def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
-    """About the clocks of one program of a product, by floats of AVX-512."""
-    rows, columns = up(m, ROW_STEP) if m >= ROW_STEP else m, up(n, COLUMN_STEP)
-    wide = min(columns / COLUMN_STEP, 4) / 4
-    busy = rows * columns * k / 32 / (0.6 + 0.4 * wide)
-    busy = max(busy, columns * k / 6)  # the right operand comes from memory
-    packing = (columns * k / 8 if m > 2 * ROW_STEP else 0) + m * k / 64
-    near = rows * columns <= NEAR_SUMS
-    kept = -(-k // block_k) * rows * columns / (8 if near else 4)
-    return dots * (busy + packing + kept) + m * n / (8 if near else 4) + 2000
-
-
-def places_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
-    """As `program_time`, where the right operand is read by lists of places."""
-    vectors = -(-m // COLUMN_STEP)
-    columns = min(up(n, 6), up(n, 5))
-    busy = columns * k * (vectors // 4 * 2 + (0, 0.7, 1.1, 1.6)[vectors % 4])
-    streamed = up(m, 64) * k / 8  # the panels come from memory
-    kept = m * n * (1 + (k > block_k) * 2 * (k // block_k))
-    near = m * n <= NEAR_SUMS
-    return dots * (busy + streamed + kept) + 2 * k + m * n / (8 if near else 4) + 2000
-
-
-def patches_time(m: int, n: int, k: int) -> float:
-    """About the clocks of one of many products of a program, with what is fetched for it."""
-    vectors = -(-n // COLUMN_STEP)
-    slower = (1.6, 1.2, 1.05, 1.0)[min(vectors, 4) - 1]
-    busy = up(m, ROW_STEP) * vectors * COLUMN_STEP * k / 32 * slower
-    packed = n % COLUMN_STEP != 0
-    return busy + m * k / 12 + n * k / (4 if packed else 12) + m * n
-
-
-def up(value: int, step: int) -> int:
-    return -(-value // step) * step
 
 
 def blocks(size: int, choices: Sequence[int], least: int = 1) -> Iterator[int]:

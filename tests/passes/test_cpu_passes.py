@@ -71,6 +71,17 @@ def test_constant_weights_lie_in_panels(n):
     assert "panels<float>" in CPP.load(module).source
 
 
+@pytest.mark.parametrize("m, k, n, rows", [(3136, 64, 256, True), (49, 512, 2048, False)])
+def test_threads_take_rows_where_weights_are_small(m, k, n, rows):
+    """Else columns: then each reads a part of the weights."""
+    (kernel,) = kernels(run_passes(product(m, k, n), SCHEDULED))
+    s = kernel.schedule
+    assert s["BLOCK_N"] % 64 == 0
+    tiles_m = -(-m // s["BLOCK_M"])
+    assert s["GROUP_M"] == (1 if rows else tiles_m)
+    assert tiles_m >= 2 if rows else n // s["BLOCK_N"] >= 2
+
+
 def test_weights_that_are_inputs_stay():
     module = run_passes(product(96, 768, 256, constant=False), f"{SCHEDULED},pack-weights,dce")
     (kernel,) = kernels(module)

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 
 #include "functions.h"
 #include "vector.h"
@@ -60,14 +62,47 @@ void dot(double* c, int64_t row, matrix<double> a, matrix<double> b, int64_t m, 
 void dot(int32_t* c, int64_t row, matrix<int8_t> a, matrix<int8_t> b, int64_t m, int64_t n,
          int64_t k, bool add);
 
+#if defined(_OPENMP)
+// What is left of a thread's share of the programs: the first of them and the end, 32 bits each.
+struct alignas(64) share {
+  std::atomic<uint64_t> left{0};
+
+  // Up to `most` of them, from the front or the back: from `first` to `end`.
+  bool take(bool front, uint64_t most, int64_t& first, int64_t& end) {
+    uint64_t now = left.load(std::memory_order_relaxed);
+    while (true) {
+      const uint64_t low = now >> 32, high = now & 0xffffffff;
+      if (low >= high) return false;
+      const uint64_t taken = std::min(most, high - low);
+      first = int64_t(front ? low : high - taken);
+      end = first + int64_t(taken);
+      const uint64_t next = front ? (low + taken) << 32 | high : low << 32 | (high - taken);
+      if (left.compare_exchange_weak(now, next, std::memory_order_relaxed)) return true;
+    }
+  }
+};
+#endif
+
 // Programs 0 to n - 1, shared out over threads where the work (in about nanoseconds) is worth it.
+// A thread goes through the same part of them in each kernel, of which its cache holds what the
+// last kernel wrote; then it helps the others, from the end of theirs.
 template <class F>
 AICC_INLINE void run_programs(int64_t n, double work, F program) {
 #if defined(_OPENMP)
-  if (n > 1 && work > 2e4) {
-    int64_t chunk = std::max<int64_t>(1, n / (int64_t(omp_get_max_threads()) * 8));
-#pragma omp parallel for schedule(dynamic, chunk)
-    for (int64_t p = 0; p < n; ++p) program(p);
+  constexpr int MOST = 64;
+  if (n > 1 && work > 2e4 && n < int64_t(1) << 31) {
+    share all[MOST];
+    const int64_t shares = std::min<int64_t>({omp_get_max_threads(), MOST, n});
+    for (int64_t i = 0; i < shares; ++i)
+      all[i].left = uint64_t(n * i / shares) << 32 | uint64_t(n * (i + 1) / shares);
+    const uint64_t some = uint64_t(std::max<int64_t>(1, n / (shares * 8)));
+#pragma omp parallel
+    for (int64_t i = 0, mine = omp_get_thread_num(); i < shares; ++i) {
+      share& from = all[(mine + i) % shares];
+      int64_t first, end;
+      while (from.take(i == 0, some, first, end))
+        for (int64_t p = first; p < end; ++p) program(p);
+    }
     return;
   }
 #endif

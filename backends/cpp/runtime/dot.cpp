@@ -8,10 +8,18 @@ namespace {
 
 constexpr int ROWS = 6;
 
+// What is read after this: `row` elements from one of its rows to the next. It is fetched while
+// sums are computed, as it may lie in memory far away.
+template <class T>
+struct later {
+  const T* data;
+  int64_t row;
+};
+
 // R rows by V vectors.
 template <class T, int R, int V>
 void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
-           int64_t depth, bool add) {
+           int64_t depth, bool add, later<T> next) {
   using N = typename native<T>::type;
   using L = typename native<T>::loose;
   constexpr int LANES = native<T>::LANES;
@@ -28,6 +36,7 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t bro
   for (int64_t k = 0; k < depth; ++k) {
     N right[V];
     const T* from = b + k * brow;
+    __builtin_prefetch(next.data + k * next.row, 0, 2);
 #pragma GCC unroll 8
     for (int j = 0; j < V; ++j) right[j] = *(const L*)(from + j * LANES);
 #pragma GCC unroll 8
@@ -45,18 +54,20 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t bro
 
 template <class T, int V>
 void rows(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
-          int64_t m, int64_t depth, bool add) {
+          int64_t m, int64_t depth, bool add, later<T> next) {
+  constexpr int LINE = 64 / sizeof(T), LINES = std::max(1, V * native<T>::LANES / LINE);
   int64_t i = 0;
-  for (; i + ROWS <= m; i += ROWS)
-    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add);
+  for (int line = 0; i + ROWS <= m; i += ROWS, line = (line + 1) % LINES)
+    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add,
+                      later<T>{next.data + line * LINE, next.row});
   c += i * crow;
   a += i * arow;
   switch (m - i) {
-    case 1: return block<T, 1, V>(c, crow, a, arow, b, brow, depth, add);
-    case 2: return block<T, 2, V>(c, crow, a, arow, b, brow, depth, add);
-    case 3: return block<T, 3, V>(c, crow, a, arow, b, brow, depth, add);
-    case 4: return block<T, 4, V>(c, crow, a, arow, b, brow, depth, add);
-    case 5: return block<T, 5, V>(c, crow, a, arow, b, brow, depth, add);
+    case 1: return block<T, 1, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 2: return block<T, 2, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 3: return block<T, 3, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 4: return block<T, 4, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 5: return block<T, 5, V>(c, crow, a, arow, b, brow, depth, add, next);
   }
 }
 
@@ -206,13 +217,13 @@ const T* left_rows(matrix<From> a, int64_t m, int64_t depth, bool again, int64_t
 // All rows by `vectors` vectors of columns.
 template <class T>
 void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, const T* b,
-             int64_t brow, int64_t m, int64_t depth, bool add) {
+             int64_t brow, int64_t m, int64_t depth, bool add, later<T> next) {
   switch (vectors) {
-    case 1: return rows<T, 1>(c, crow, a, arow, b, brow, m, depth, add);
-    case 2: return rows<T, 2>(c, crow, a, arow, b, brow, m, depth, add);
+    case 1: return rows<T, 1>(c, crow, a, arow, b, brow, m, depth, add, next);
+    case 2: return rows<T, 2>(c, crow, a, arow, b, brow, m, depth, add, next);
 #if !defined(__AVX2__) || defined(AICC_AVX512)
-    case 3: return rows<T, 3>(c, crow, a, arow, b, brow, m, depth, add);
-    case 4: return rows<T, 4>(c, crow, a, arow, b, brow, m, depth, add);
+    case 3: return rows<T, 3>(c, crow, a, arow, b, brow, m, depth, add, next);
+    case 4: return rows<T, 4>(c, crow, a, arow, b, brow, m, depth, add, next);
 #endif
   }
 }
@@ -252,13 +263,14 @@ void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int
       count = next_columns<T>(n - j);
       const int64_t vectors = (count + LANES - 1) / LANES, width = vectors * LANES;
       const From* from = b.data + k * b.row + j * b.column;
+      const later<T> next{direct ? (const T*)from + count : left, direct ? b.row : 0};
       if (direct && m <= 2 * ROWS && count == width) {
-        columns<T>(vectors, c + j, crow, left, arow, (const T*)from, b.row, m, deep, add);
+        columns<T>(vectors, c + j, crow, left, arow, (const T*)from, b.row, m, deep, add, next);
         continue;
       }
       T* panel = scratch<T>(1, size_t(WIDTH) * DEPTH);
       pack(panel, width, matrix<From>{from, b.row, b.column}, deep, count);
-      columns<T>(vectors, c + j, crow, left, arow, panel, width, m, deep, add);
+      columns<T>(vectors, c + j, crow, left, arow, panel, width, m, deep, add, next);
     }
   }
 }
@@ -290,7 +302,9 @@ void dot(float* c, int64_t row, matrix<float> a, panels<float> b, int64_t m, int
   for (int64_t j = 0; j < n; j += STEP) {
     int64_t vectors = (std::min(n - j, STEP) + LANES - 1) / LANES;
     const float* right = b.data + j / WIDTH * b.panel + j % WIDTH;
-    columns<float>(vectors, c + j, row, left, arow, right, WIDTH, m, k, add);
+    const int64_t after = j + STEP;
+    const later<float> next{b.data + after / WIDTH * b.panel + after % WIDTH, WIDTH};
+    columns<float>(vectors, c + j, row, left, arow, right, WIDTH, m, k, add, next);
   }
 }
 

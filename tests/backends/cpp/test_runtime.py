@@ -36,6 +36,15 @@ extern "C" void places_product(float* c, const float* a, const float* packed, co
   else
     dot(c, row, matrix<float>{a, k, 1}, right, m, n, k, add != 0);
 }
+// times[p] and the thread of each program, for which a team of so many threads is asked.
+extern "C" void programs(int64_t n, int threads, int* times, int* by) {
+  omp_set_num_threads(threads);
+  run_programs(n, 1e9, [&](int64_t p) {
+    by[p] = omp_get_thread_num();
+#pragma omp atomic
+    ++times[p];
+  });
+}
 """
 CONVERSIONS = """
 template <class From>
@@ -199,3 +208,13 @@ def test_products_by_places(library, size, packed, add):
     library.places_product(*pointers, *(ctypes.c_int64(v) for v in (m, n, k, add)))
     want = a.astype(np.float64) @ memory[rows[:, None] + columns] + (start if add else 0)
     np.testing.assert_allclose(c[:, :n], want, rtol=1e-4, atol=1e-4 * np.sqrt(k))
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 64, 1001])
+@pytest.mark.parametrize("threads", [1, 2, 3, 70])
+def test_every_program_runs_once(library, n, threads):
+    times, by = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    addresses = [ctypes.c_void_p(x.ctypes.data) for x in (times, by)]
+    library.programs(ctypes.c_int64(n), ctypes.c_int(threads), *addresses)
+    assert times.tolist() == [1] * n
+    assert by.max() < threads
