@@ -1,12 +1,13 @@
 """Prints the function that launches a module's kernels, and what a C program needs to call it.
 
 `model_run` takes weights, inputs and outputs as pointers, an arena for what lives between kernels,
-and the sizes that the inputs' shapes leave open. A module with anything beside launches, constants
-and reshapes has none: Python runs what stands between its kernels.
+and the sizes that the inputs' shapes leave open. A module with anything beside launches, constants,
+reshapes, sizes and control flow has none: Python runs what stands between its kernels.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -31,10 +32,12 @@ C_TYPES |= {"f16": "uint16_t", "bf16": "uint16_t", "f8E4M3FN": "uint8_t", "f8E5M
 class HostProgram:
     """The printed function, and the order of what it takes.
 
-    Raises Unprintable where Python must run something.
+    With `control_flow`, where the host reads what kernels write, loops and branches are printed
+    too. Raises Unprintable where Python must run something.
     """
 
-    def __init__(self, module: ModuleOp, printed: Collection[str]):
+    def __init__(self, module: ModuleOp, printed: Collection[str], control_flow: bool = False):
+        self.control_flow = control_flow
         self.func = main_of(module)
         if len(functions(module)) > 1:
             raise Unprintable("calls of other functions")
@@ -51,6 +54,8 @@ class HostProgram:
         self.places: dict[SSAValue, str] = {}
         self.results = self.result_buffers()
         self.lines: list[str] = []
+        self.depth = 1
+        self.names: Counter[str] = Counter()
         self.arena = tile.arena_bytes(self.func)
         for i, arg in enumerate(self.func.args):
             self.places[arg] = f"inputs[{i}]"
@@ -66,7 +71,7 @@ class HostProgram:
         found: dict[SSAValue, int] = {}
         for i, value in enumerate(self.outputs):
             root = root_of(value)
-            if isinstance(root.owner, tile.Launch):
+            if isinstance(root.owner, (tile.Launch, graph.If, graph.Loop)):
                 found.setdefault(root, i)
         return found
 
@@ -77,8 +82,132 @@ class HostProgram:
             self.launch(op)
         elif isinstance(op, graph.Reshape) and op.dyn_shape is None:
             self.places[op.result] = self.places[op.input]
-        elif not isinstance(op, (tile.Alloc, ReturnOp)):
+        elif isinstance(op, graph.ShapeExpr):
+            self.shape(op)
+        elif isinstance(op, graph.Loop) and self.control_flow:
+            self.loop(op)
+        elif isinstance(op, graph.If) and self.control_flow:
+            self.conditional(op)
+        elif not isinstance(op, (tile.Alloc, ReturnOp, graph.Yield)):
             raise Unprintable(op.name)
+
+    def shape(self, op: graph.ShapeExpr) -> None:
+        name = self.fresh("shape")
+        numbers = ", ".join([*map(self.dim, op.exprs), "0"])
+        self.line(f"const int64_t {name}[] = {{{numbers}}};")
+        self.places[op.result] = f"(void*){name}"
+
+    def line(self, text: str) -> None:
+        self.lines.append("  " * self.depth + text)
+
+    def fresh(self, name: str) -> str:
+        self.names[name] += 1
+        return f"{name}_{self.names[name]}" if self.names[name] > 1 else name
+
+    def reserve(self, value: SSAValue) -> str:
+        """Memory for what control flow gives: where it is asked for, or after the planned arena."""
+        if value in self.results:
+            return f"outputs[{self.results[value]}]"
+        size = bytes_of(value)
+        if size is None:
+            raise Unprintable("a size that isn't known before it runs")
+        self.dim(size)
+        place = f"arena + {self.dim(self.arena)}"
+        self.arena = self.arena + tile.padded_bytes(value)
+        return place
+
+    def copy(self, to: str, source: str, value: SSAValue) -> None:
+        """A line that copies a value, if it isn't there."""
+        size = bytes_of(value)
+        if size is None:
+            raise Unprintable("a size that isn't known before it runs")
+        if to != source and size != 0:
+            self.line(f"std::memcpy({to}, {source}, {self.dim(size)});")
+
+    # ------------------------------------------------------------------ control flow
+
+    def inside(self, block: Block) -> graph.Yield:
+        """Print a region's ops; where they end."""
+        self.depth += 1
+        for op in block.ops:
+            self.op(op)
+        self.depth -= 1
+        end = block.last_op
+        assert isinstance(end, graph.Yield)
+        return end
+
+    def conditional(self, op: graph.If) -> None:
+        places = [self.reserve(v) for v in op.outputs]
+        for head, region in (
+            (f"if ({self.read('bool', op.condition)}) {{", op.then_region),
+            ("} else {", op.else_region),
+        ):
+            self.line(head)
+            end = self.inside(region.block)
+            self.depth += 1
+            for place, v in zip(places, end.inputs, strict=True):
+                self.copy(place, self.places[v], v)
+            self.depth -= 1
+        self.line("}")
+        self.places |= dict(zip(op.outputs, places, strict=True))
+
+    def loop(self, op: graph.Loop) -> None:
+        """Carried values have a place each, which what a round yields for them is copied to."""
+        count, *carried = op.body.block.args
+        state = [self.reserve(v) for v in op.outputs[: len(carried)]]
+        stacks = [self.reserve(v) for v in op.outputs[len(carried) :]]
+        for place, v in zip(state, op.carried, strict=True):
+            self.copy(place, self.places[v], v)
+        number = self.fresh("round")
+        going = None if runs_to_the_end(op) else self.fresh("going")
+        checks = [] if going is None else [going]
+        if op.max_trips is not None:
+            checks.append(f"{number} < {self.trips(op.max_trips)}")
+        if stacks:
+            rows = shape_of(op.outputs[-1])[0]
+            if rows is None or going is not None:
+                raise Unprintable("a loop of a length that isn't known before it runs")
+            if checks != [f"{number} < {self.dim(rows)}"]:
+                checks.append(f"{number} < {self.dim(rows)}")
+        if going is not None:
+            start = "true" if op.condition is None else self.read("bool", op.condition)
+            self.line(f"bool {going} = {start};")
+        self.line(f"for (int64_t {number} = 0; {' && '.join(checks)}; ++{number}) {{")
+        self.places |= {count: f"(void*)&{number}", **dict(zip(carried, state, strict=True))}
+        condition, *values = self.inside(op.body.block).inputs
+        self.depth += 1
+        for place, v in zip(stacks, values[len(state) :], strict=True):
+            size = bytes_of(v)
+            if size is None:
+                raise Unprintable("a size that isn't known before it runs")
+            self.copy(f"(char*)({place}) + {number} * {self.dim(size)}", self.places[v], v)
+        if going is not None:
+            self.line(f"{going} = {self.read('bool', condition)};")
+        self.carry(state, values[: len(state)])
+        self.depth -= 1
+        self.line("}")
+        self.places |= dict(zip(op.outputs, [*state, *stacks], strict=True))
+
+    def trips(self, value: SSAValue) -> str:
+        if isinstance(value.owner, graph.Constant):
+            return str(int(value.owner.value.array))
+        limit = self.fresh("limit")
+        self.line(f"const int64_t {limit} = {self.read('int64_t', value)};")
+        return limit
+
+    def read(self, type: str, value: SSAValue) -> str:
+        """A scalar that the host looks at."""
+        return f"*(const {type}*)({self.places[value]})"
+
+    def carry(self, state: list[str], values: list[SSAValue]) -> None:
+        """Copy a round's values for the next one; first aside those in the place of another."""
+        sources = [self.places[v] for v in values]
+        for i, (source, v) in enumerate(zip(sources, values, strict=True)):
+            if source in state and source != state[i]:
+                sources[i] = self.reserve(v)
+                self.copy(sources[i], source, v)
+        for place, source, v in zip(state, sources, values, strict=True):
+            self.copy(place, source, v)
 
     def constant(self, op: graph.Constant) -> None:
         key = name_constant(self.constants, op)
@@ -105,21 +234,19 @@ class HostProgram:
         if not set(kernel.sizes) <= set(self.sizes):
             raise Unprintable("a size that isn't known before it runs")
         name = kernel_name(kernel.sym_name)
-        self.lines.append(f"  // {origin_text(op, kernel.sym_name)}")
-        self.lines.append("  {")
-        self.lines.append(f"    void* const buffers[] = {{{', '.join(at)}}};")
-        self.lines.append(f"    const int64_t own[] = {{{sizes}}};")
-        self.lines.append(f"    {name}(buffers, own);")
-        self.lines.append("  }")
+        self.line(f"// {origin_text(op, kernel.sym_name)}")
+        self.line("{")
+        self.line(f"  void* const buffers[] = {{{', '.join(at)}}};")
+        self.line(f"  const int64_t own[] = {{{sizes}}};")
+        self.line(f"  {name}(buffers, own);")
+        self.line("}")
 
     def copies(self) -> None:
         """Outputs that aren't written where they are asked for: inputs, constants, and others."""
         for i, value in enumerate(self.outputs):
             place = self.places[value]
             if place != f"outputs[{i}]":
-                size = bytes_of(value)
-                assert size is not None
-                self.lines.append(f"  std::memcpy(outputs[{i}], {place}, {self.dim(size)});")
+                self.copy(f"outputs[{i}]", place, value)
 
     def dim(self, d: Dim) -> str:
         if not isinstance(d, int) and not d.symbols() <= set(self.sizes):
@@ -258,6 +385,16 @@ int main(int argc, char** argv) {{
 def described(value: SSAValue) -> str:
     dtype = element_type(value)
     return f"{C_TYPES.get(dtype.name, dtype.name)}[{format_dims(shape_of(value))}]"
+
+
+def runs_to_the_end(op: graph.Loop) -> bool:
+    """Whether nothing but `max_trips` ends a loop."""
+    end = op.body.block.last_op
+    assert isinstance(end, graph.Yield)
+    conditions = [v for v in (op.condition, end.inputs[0]) if v is not None]
+    return op.max_trips is not None and all(
+        isinstance(v.owner, graph.Constant) and bool(v.owner.value.array.all()) for v in conditions
+    )
 
 
 def root_of(value: SSAValue) -> SSAValue:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
+from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
@@ -17,24 +19,28 @@ from aicc.ir.types import element_type
 from aicc.passes.arena import Block, place, stacked
 from aicc.passes.fusion_groups import size_of
 
+CONTROL_FLOW = (graph.If, graph.Loop)
+
 
 @dataclass(frozen=True)
 class PlanMemory(ModulePass):
-    """Put a `tile.alloc` before each launch of a function's own block for each of its results.
+    """Put a `tile.alloc` before each launch for each of its results.
 
     What is returned gets memory of its own, and so does what has a size that isn't known when the
     function begins. Other ops than launches may give views of their operands, which then live as
     long as those. With `in_place`, a kernel's result takes the place of an operand that ends there
-    and whose elements it reads only where it writes.
+    and whose elements it reads only where it writes. Launches inside of control flow are planned
+    with `regions`: then whatever runs the function copies what a region yields.
     """
 
     name = "plan-memory"
     in_place: bool = True
+    regions: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         kernels = {k.sym_name: k for k in op.ops if isinstance(k, tile.Kernel)}
         for func in functions(op).values():
-            _Plan(func, kernels, self.in_place).insert()
+            _Plan(func, kernels, self.in_place, self.regions).insert()
 
 
 @dataclass
@@ -46,12 +52,14 @@ class Storage(Block):
 
 
 class _Plan:
-    def __init__(self, func: FuncOp, kernels: dict[str, tile.Kernel], in_place: bool):
+    def __init__(
+        self, func: FuncOp, kernels: dict[str, tile.Kernel], in_place: bool, regions: bool
+    ):
         self.func, self.kernels, self.in_place = func, kernels, in_place
-        block = func.body.block
-        ops = [o for o in block.ops if not isinstance(o, (graph.Constant, tile.Alloc))]
+        self.inside = CONTROL_FLOW if regions else ()
+        ops = list(steps_of(func.body.block, self.inside))
         self.step = {op: i for i, op in enumerate(ops)}
-        self.roots = roots_of(ops)
+        self.roots = roots_of(ops, self.inside)
         self.last = self.last_steps(ops)
         self.known = set(bound_symbols(func))
 
@@ -59,9 +67,9 @@ class _Plan:
         """The last step that needs each launch's result, be it through a view."""
         last: dict[SSAValue, int] = {}
         for op in ops:
-            for value in operands_of(op):
+            for value in op.operands if isinstance(op, self.inside) else operands_of(op):
                 for root in self.roots.get(value, ()):
-                    last[root] = self.step[op]
+                    last[root] = max(last.get(root, 0), self.step[needing(op, root)])
         return last
 
     def insert(self) -> None:
@@ -153,18 +161,46 @@ def placed(
     return found
 
 
+def steps_of(block: IRBlock, inside: tuple[type[Operation], ...]) -> Iterator[Operation]:
+    """What runs, in order, and after an op of the given kinds what is in its regions."""
+    for op in block.ops:
+        if isinstance(op, (graph.Constant, tile.Alloc)):
+            continue
+        yield op
+        if isinstance(op, inside):
+            for region in op.regions:
+                yield from steps_of(region.block, inside)
+
+
+def needing(op: Operation, value: SSAValue) -> Operation:
+    """Until when a value is needed that an op reads: in a region, one from outside to its end."""
+    home = value.owner if isinstance(value.owner, IRBlock) else value.owner.parent
+    last = op
+    while (block := op.parent) is not home:
+        assert block is not None and block.last_op is not None
+        last = block.last_op
+        outer = block.parent_op()
+        assert outer is not None
+        op = outer
+    return last
+
+
 def operands_of(op: Operation) -> list[SSAValue]:
     """What an op reads, inside its regions too."""
     return [v for inner in op.walk() for v in inner.operands] if op.regions else list(op.operands)
 
 
-def roots_of(ops: list[Operation]) -> dict[SSAValue, frozenset[SSAValue]]:
-    """The results of launches whose memory each value may share."""
+def roots_of(
+    ops: list[Operation], copying: tuple[type[Operation], ...] = ()
+) -> dict[SSAValue, frozenset[SSAValue]]:
+    """The results of launches whose memory each value may share; those of `copying` ops don't."""
     roots: dict[SSAValue, frozenset[SSAValue]] = {}
     none: frozenset[SSAValue] = frozenset()
     for op in ops:
         if isinstance(op, tile.Launch):
             roots |= {r: frozenset([r]) for r in op.outputs}
+            continue
+        if isinstance(op, copying):
             continue
         read = none.union(*(roots.get(v, none) for v in operands_of(op)))
         roots |= dict.fromkeys(op.results, read)

@@ -59,7 +59,7 @@ class CppBackend(Evaluated):
         )
         self.lowering = (
             f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST}}},"
-            "pack-weights,dce,plan-memory"
+            "pack-weights,dce,plan-memory{regions=true}"
         )
 
     def chips(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class CppProgram:
                 self.interpreted[kernel.sym_name] = str(e)
         self.native: HostProgram | None = None
         with suppress(Unprintable):
-            self.native = HostProgram(module, self.sources)
+            self.native = HostProgram(module, self.sources, control_flow=True)
         parts = [*self.sources.values(), *([self.native.source] if self.native else [])]
         self.source = "\n".join([HEADER, *parts, FOOTER])
         self.source_name = "kernels.cpp"

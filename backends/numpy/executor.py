@@ -319,12 +319,22 @@ class _Emitter:
 
     # ------------------------------------------------------------------ regions
 
+    def lasting(self, value: SSAValue) -> str:
+        """A value that a region yields, copied from where the next launch may write."""
+        root = alias_root(value)
+        owner = root.owner
+        if not isinstance(owner, tile.Launch) or not owner.buffers:
+            return self.name(value)
+        alloc = owner.buffers[owner.outputs.index(root)].owner
+        planned = isinstance(alloc, tile.Alloc) and alloc.offset
+        return f"{self.name(value)}.copy()" if planned else self.name(value)
+
     def conditional(self, op: graph.If, depth: int) -> None:
         targets = [self.name(r) for r in op.outputs]
 
         def ends(end: Operation, inner: int) -> None:
             for t, v in zip(targets, end.operands, strict=True):
-                self.line(inner, f"{t} = {self.name(v)}")
+                self.line(inner, f"{t} = {self.lasting(v)}")
             if not targets:
                 self.line(inner, "pass")
 
@@ -392,7 +402,7 @@ class _Emitter:
         self.line(depth, f"def {fn}({', '.join(self.name(a) for a in block.args)}):")
 
         def ends(end: Operation, inner: int) -> None:
-            values = ", ".join(self.name(v) for v in end.operands)
+            values = ", ".join(self.lasting(v) for v in end.operands)
             self.line(inner, f"return ({values},)")
 
         self.body(block, depth + 1, ends)

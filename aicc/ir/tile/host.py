@@ -98,7 +98,7 @@ def padded_bytes(value: SSAValue) -> Dim:
 
 def planned(func: FuncOp) -> Iterator[Alloc]:
     """The buffers in a function's arena."""
-    return (op for op in func.body.block.ops if isinstance(op, Alloc) and op.offset)
+    return (op for op in func.body.walk() if isinstance(op, Alloc) and op.offset)
 
 
 def arena_bytes(func: FuncOp) -> Dim:
