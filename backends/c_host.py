@@ -47,6 +47,7 @@ class HostProgram:
         self.sizes = list(bound)
         self.sources = [(i, axis) for i, axis in bound.values() if axis is not None]
         self.kernels = {k.sym_name: k for k in module.ops if isinstance(k, tile.Kernel)}
+        self.kernel_sizes = {name: k.sizes for name, k in self.kernels.items()}
         if missing := self.kernels.keys() - set(printed):
             raise Unprintable(f"the kernel {min(missing)}")
         self.outputs = list(return_of(self.func).operands)
@@ -214,7 +215,7 @@ class HostProgram:
         self.places[op.result] = f"weights[{list(self.constants).index(key)}]"
 
     def launch(self, op: tile.Launch) -> None:
-        kernel = self.kernels[op.kernel]
+        kernel, own = self.kernels[op.kernel], self.kernel_sizes[op.kernel]
         buffers = op.buffers
         if len(buffers) != len(op.outputs):
             raise Unprintable("launches without buffers")
@@ -230,8 +231,8 @@ class HostProgram:
             else:
                 raise Unprintable("a buffer of its own that is no output")
         at = [*(self.places[v] for v in op.inputs), *(self.places[v] for v in op.outputs)]
-        sizes = ", ".join(cpp_name(s) for s in kernel.sizes) or "0"
-        if not set(kernel.sizes) <= set(self.sizes):
+        sizes = ", ".join(map(cpp_name, own)) or "0"
+        if not set(own) <= set(self.sizes):
             raise Unprintable("a size that isn't known before it runs")
         name = kernel_name(kernel.sym_name)
         self.line(f"// {origin_text(op, kernel.sym_name)}")

@@ -99,6 +99,7 @@ class LowerToTile(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
         known: dict[Hashable, str] = {}
+        done: dict[Hashable, tuple[str, tile.Kernel, frozenset[str]]] = {}
         taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)} | set(functions(op))
         for func in functions(op).values():
             for lone in [o for o in func.body.block.ops if type(o) in ALONE]:
@@ -115,9 +116,17 @@ class LowerToTile(ModulePass):
                 fused.detach()
                 fused.erase()
                 continue
+            sizes = bound[func] | tile.sizes_of(fused.inputs).keys()
+            same = structure(fused)
             try:
+                if same in done:
+                    name, kernel, needed = done[same]
+                    check_sizes(kernel, needed, sizes)
+                    _replace(fused, name)
+                    continue
                 kernel = lowered(fused, self.longest)
-                check_sizes(kernel, bound[func] | tile.sizes_of(fused.inputs).keys())
+                needed = sizes_needed(kernel)
+                check_sizes(kernel, needed, sizes)
             except Unsupported as e:
                 if remarks is not None:
                     remarks.append(f"{fused.role} {fused.label} at {fused.location}: no tile: {e}")
@@ -128,6 +137,7 @@ class LowerToTile(ModulePass):
                 known[made] = _fresh(fused.label or fused.role, taken)
                 kernel.set_param("sym_name", known[made])
                 op.body.block.add_op(kernel)
+            done[same] = known[made], kernel, needed
             _replace(fused, known[made])
 
 
@@ -201,15 +211,20 @@ def fused_ops(module: ModuleOp) -> list[tuple[FuncOp, Fused]]:
     return [(f, o) for f in functions(module).values() for o in f.walk() if isinstance(o, Fused)]
 
 
-def check_sizes(kernel: tile.Kernel, known: Collection[str]) -> None:
-    """Raise Unsupported if a launch can't give a size that the kernel needs."""
+def sizes_needed(kernel: tile.Kernel) -> frozenset[str]:
+    """The symbols that a launch of the kernel must know."""
     needed = set(kernel.sizes)
     for arg in kernel.body.block.args:
         assert isinstance(arg.type, tile.BufferType)
         needed |= symbols_of(arg.type.shape)
+    return frozenset(needed)
+
+
+def check_sizes(kernel: tile.Kernel, needed: Collection[str], known: Collection[str]) -> None:
+    """Raise Unsupported if a launch can't give a size that the kernel needs."""
     if clash := kernel.schedule.keys() & set(known):
         raise Unsupported(f"a size is called {min(clash)}, as a schedule parameter is")
-    if missing := needed - set(known):
+    if missing := set(needed) - set(known):
         raise Unsupported(f"the size {min(missing)} isn't known before it runs")
 
 

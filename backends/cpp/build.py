@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -33,8 +33,15 @@ SHARED = Path(__file__).parents[1] / "c_sources"
 
 HEADER = "aicc_cpu.h"
 
-PRODUCTS = ("dot.cpp", "dot_bytes.cpp", "places.cpp")
-"""Sources of the runtime that every library needs."""
+PRODUCTS: Mapping[str, tuple[str, ...]] = {
+    "dot.cpp": ("matrix<float>", "panels<float>"),
+    "dot_halves.cpp": ("matrix<f16>", "matrix<bf16>"),
+    "dot_eighths.cpp": ("matrix<f8e4m3>", "matrix<f8e5m2>"),
+    "dot_double.cpp": ("matrix<double>",),
+    "dot_bytes.cpp": ("matrix<int8_t>",),
+    "places.cpp": ("places<float>",),
+}
+"""Sources of the runtime's products, and the operands of which a kernel with them needs each."""
 
 DISPATCHER = "dispatch.cpp"
 """What stands for the libraries of several instruction sets."""
@@ -100,7 +107,7 @@ class Builder:
         if kept(path):
             return path
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            names = [*PRODUCTS, *(["model.cpp"] if model else [])]
+            names = [*products_of(sources.values()), *(["model.cpp"] if model else [])]
             runtime = [pool.submit(self.runtime_object, n) for n in names]
             headers = self.headers()
             objects = [pool.submit(self.object, s, headers) for s in sources.values()]
@@ -162,6 +169,12 @@ class Builder:
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if "error" in line][:8]
             raise BuildError(f"{Path(cxx).name} failed:\n" + "\n".join(errors or [done.stderr]))
+
+
+def products_of(sources: Iterable[str]) -> list[str]:
+    """The sources of products that kernels call."""
+    text = "\n".join(sources)
+    return [name for name, operands in PRODUCTS.items() if any(o in text for o in operands)]
 
 
 @cache

@@ -12,9 +12,12 @@ from aicc.ir.asm import print_module
 from aicc.ir.tile.ops import Kernel
 
 
-def structure(kernel: Kernel) -> Hashable:
-    """What the kernel is made of: equal for those that differ in values' names and places only."""
-    return _structure(kernel, {})
+def structure(op: Operation) -> Hashable:
+    """What an op is made of: equal for those that differ in values' names and places only."""
+    numbers: dict[SSAValue, int] = {}
+    for v in op.operands:
+        numbers.setdefault(v, len(numbers))
+    return _structure(op, numbers)
 
 
 def _structure(op: Operation, numbers: dict[SSAValue, int]) -> Hashable:

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "aicc_cpu.h"
+#include "operands.h"
 
 #if defined(__clang__) || __GNUC__ >= 12
 #define AICC_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)

@@ -1,7 +1,7 @@
 // Products of bytes: four of a row of a and of a column of b are multiplied and summed at once.
 //
 // The instruction takes unsigned by signed bytes: a is taken as a + 128, and 128 times the sum of
-// each column of b is taken off. Chips without it multiply 32-bit integers (dot.cpp).
+// each column of b is taken off. Chips without it multiply 32-bit integers.
 
 #include "dot.h"
 
@@ -139,6 +139,16 @@ void dot(int32_t* c, int64_t row, matrix<int8_t> a, matrix<int8_t> b, int64_t m,
     }
   }
 }
+
+}  // namespace aicc
+
+#else
+
+#include "dot_blocks.h"
+
+namespace aicc {
+
+AICC_DOT(int32_t, int8_t)
 
 }  // namespace aicc
 

@@ -10,8 +10,12 @@ import torch
 
 import aicc
 from aicc.backends.cpp import build
-from aicc.backends.cpp.build import Builder, BuildError
+from aicc.backends.cpp.build import Builder, BuildError, products_of
 from aicc.errors import CompileError
+from aicc.ir import graph
+from aicc.ir.dtypes import dtype_of, f32, i32
+from aicc.ir.types import tensor
+from tests.backends.test_kernels import module_of
 
 
 @pytest.fixture
@@ -90,3 +94,30 @@ def test_zeros_of_either_sign_are_kernels_of_their_own():
     compiled = aicc.compile(Zeros(), (torch.zeros(4), torch.zeros(4)), target="cpp")
     plus, minus = compiled(torch.zeros(4), torch.zeros(4))
     assert not torch.signbit(plus).any() and torch.signbit(minus).all()
+
+
+def test_only_the_products_that_a_model_has_are_built():
+    text = "dot(acc, 80, matrix<bf16>{x, 8, 1}, matrix<bf16>{y, 8, 1}, 8, 8, 8, false);"
+    assert products_of([text, "int x;"]) == ["dot_halves.cpp"]
+    both = ["panels<float>{x, 8}", "places<float>{x, a, b}"]
+    assert products_of(both) == ["dot.cpp", "places.cpp"]
+    assert products_of(["exp(x)"]) == []
+
+
+@pytest.mark.parametrize("name", ["f32", "f16", "bf16", "f64", "i8", "f8E4M3FN", "f8E5M2"])
+def test_products_of_every_type_are_linked(name):
+    """Each is in a source of its own."""
+    dtype = dtype_of(name)
+    out = {"i8": i32}.get(name, f32 if dtype.bits == 8 else dtype)
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-3, 4, s).astype(dtype.np) for s in ((9, 5), (5, 7)))
+
+    def body(builder, x, y):
+        return [builder.emit(graph.MatMul, x, y, out_dtype=out)]
+
+    (got,) = aicc.compile(
+        module_of(body, tensor((9, 5), name), tensor((5, 7), name)), target="cpp"
+    ).run([x, y])
+    np.testing.assert_array_equal(
+        got.astype(np.float32), x.astype(np.float32) @ y.astype(np.float32)
+    )

@@ -1,0 +1,288 @@
+// Products of tiles: blocks of 6 rows by 4 vectors of columns are summed in registers, over as many
+// rows of the right operand as the first cache holds. Each source of products instantiates what it
+// needs, so that only those are built that a model has.
+#pragma once
+
+#include "dot.h"
+
+namespace aicc {
+namespace {
+
+constexpr int ROWS = 6;
+
+// What is read after this: `row` elements from one of its rows to the next. It is fetched while
+// sums are computed, as it may lie in memory far away.
+template <class T>
+struct later {
+  const T* data;
+  int64_t row;
+};
+
+// R rows by V vectors.
+template <class T, int R, int V>
+void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
+           int64_t depth, bool add, later<T> next) {
+  using N = typename native<T>::type;
+  using L = typename native<T>::loose;
+  constexpr int LANES = native<T>::LANES;
+  N total[R][V];
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) {
+      if (add)
+        total[i][j] = *(const L*)(c + i * crow + j * LANES);
+      else
+        total[i][j] = N{};
+    }
+  for (int64_t k = 0; k < depth; ++k) {
+    N right[V];
+    const T* from = b + k * brow;
+    __builtin_prefetch(next.data + k * next.row, 0, 2);
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) right[j] = *(const L*)(from + j * LANES);
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) {
+      N left = a[i * arow + k] - N{};
+#pragma GCC unroll 8
+      for (int j = 0; j < V; ++j) total[i][j] += left * right[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) *(L*)(c + i * crow + j * LANES) = total[i][j];
+}
+
+template <class T, int V>
+void rows(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
+          int64_t m, int64_t depth, bool add, later<T> next) {
+  constexpr int LINE = 64 / sizeof(T), LINES = std::max(1, V * native<T>::LANES / LINE);
+  int64_t i = 0;
+  for (int line = 0; i + ROWS <= m; i += ROWS, line = (line + 1) % LINES)
+    block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add,
+                      later<T>{next.data + line * LINE, next.row});
+  c += i * crow;
+  a += i * arow;
+  switch (m - i) {
+    case 1: return block<T, 1, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 2: return block<T, 2, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 3: return block<T, 3, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 4: return block<T, 4, V>(c, crow, a, arow, b, brow, depth, add, next);
+    case 5: return block<T, 5, V>(c, crow, a, arow, b, brow, depth, add, next);
+  }
+}
+
+// Few rows: b is read once from end to end, eight of its rows at a time.
+template <class T>
+void thin(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow, int64_t m,
+          int64_t n, int64_t depth, bool add) {
+  using N = typename native<T>::type;
+  using L = typename native<T>::loose;
+  constexpr int LANES = native<T>::LANES, DEEP = 8;
+  constexpr int64_t STEP = 4096 / sizeof(T);
+  if (!add)
+    for (int64_t i = 0; i < m; ++i) std::fill(c + i * crow, c + i * crow + n, T(0));
+  for (int64_t first = 0; first < n; first += STEP) {
+    int64_t last = std::min(first + STEP, n);
+    int64_t k = 0;
+    for (; k + DEEP <= depth; k += DEEP)
+      for (int64_t i = 0; i < m; ++i) {
+        N left[DEEP];
+#pragma GCC unroll 8
+        for (int d = 0; d < DEEP; ++d) left[d] = a[i * arow + k + d] - N{};
+        T* out = c + i * crow;
+        const T* in = b + k * brow;
+        int64_t j = first;
+        for (; j + LANES <= last; j += LANES) {
+          N total = *(const L*)(out + j);
+#pragma GCC unroll 8
+          for (int d = 0; d < DEEP; ++d) total += left[d] * *(const L*)(in + d * brow + j);
+          *(L*)(out + j) = total;
+        }
+        for (; j < last; ++j)
+          for (int d = 0; d < DEEP; ++d) out[j] += a[i * arow + k + d] * in[d * brow + j];
+      }
+    for (; k < depth; ++k)
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = first; j < last; ++j)
+          c[i * crow + j] += a[i * arow + k] * b[k * brow + j];
+  }
+}
+
+#if defined(AICC_AVX512)
+// A square of 16 x 16 floats, turned in steps of pairs, fours, and quarters of vectors.
+AICC_INLINE void turn_square(float* to, int64_t row, const float* from, int64_t step) {
+  __m512 r[16], t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(from + i * step);
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      const __m512d low = _mm512_castps_pd(t[i + j]), high = _mm512_castps_pd(t[i + j + 2]);
+      r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+      r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+    }
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 8)
+    for (int j = 0; j < 4; ++j) {
+      t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
+      t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
+    }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    _mm512_storeu_ps(to + i * row, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
+    _mm512_storeu_ps(to + (i + 8) * row, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
+  }
+}
+#endif
+
+// to[i * row + j] = from[j * step + i], in squares that vectors turn.
+void turn(float* to, int64_t row, const float* from, int64_t step, int64_t m, int64_t n) {
+  typedef float four __attribute__((vector_size(16)));
+  typedef float loose __attribute__((vector_size(16), aligned(4), may_alias));
+  constexpr int64_t TILE = 16;
+  for (int64_t first = 0; first < n; first += TILE)
+    for (int64_t top = 0; top < m; top += TILE) {
+      const int64_t right = std::min(first + TILE, n), low = std::min(top + TILE, m);
+#if defined(AICC_AVX512)
+      if (first + TILE <= n && top + TILE <= m) {
+        turn_square(to + top * row + first, row, from + first * step + top, step);
+        continue;
+      }
+#endif
+      int64_t j = first;
+      for (; j + 4 <= right; j += 4) {
+        const float* in = from + j * step;
+        int64_t i = top;
+        for (; i + 4 <= low; i += 4) {
+          four a = *(const loose*)(in + i), b = *(const loose*)(in + step + i);
+          four c = *(const loose*)(in + 2 * step + i), d = *(const loose*)(in + 3 * step + i);
+          four ab = AICC_SHUFFLE(a, b, 0, 4, 1, 5), cd = AICC_SHUFFLE(c, d, 0, 4, 1, 5);
+          four AB = AICC_SHUFFLE(a, b, 2, 6, 3, 7), CD = AICC_SHUFFLE(c, d, 2, 6, 3, 7);
+          float* out = to + i * row + j;
+          *(loose*)out = AICC_SHUFFLE(ab, cd, 0, 1, 4, 5);
+          *(loose*)(out + row) = AICC_SHUFFLE(ab, cd, 2, 3, 6, 7);
+          *(loose*)(out + 2 * row) = AICC_SHUFFLE(AB, CD, 0, 1, 4, 5);
+          *(loose*)(out + 3 * row) = AICC_SHUFFLE(AB, CD, 2, 3, 6, 7);
+        }
+        for (; i < low; ++i)
+          for (int64_t x = 0; x < 4; ++x) to[i * row + j + x] = in[x * step + i];
+      }
+      for (; j < right; ++j)
+        for (int64_t i = top; i < low; ++i) to[i * row + j] = from[j * step + i];
+    }
+}
+
+// An m x n matrix as rows of `width` elements, zero beyond n.
+template <class To, class From>
+void pack(To* to, int64_t width, matrix<From> from, int64_t m, int64_t n) {
+  for (int64_t i = 0; n < width && i < m; ++i)
+    std::fill(to + i * width + n, to + (i + 1) * width, To(0));
+  if constexpr (std::is_same<To, float>::value && std::is_same<From, float>::value)
+    if (from.row == 1 && from.column != 1)
+      return turn(to, width, from.data, from.column, m, n);
+  if (from.column == 1) {
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) to[i * width + j] = convert<To>(from.data[i * from.row + j]);
+    return;
+  }
+  constexpr int64_t TILE = 16;
+  for (int64_t top = 0; top < m; top += TILE)
+    for (int64_t first = 0; first < n; first += TILE) {
+      const int64_t low = std::min(top + TILE, m), right = std::min(first + TILE, n);
+      for (int64_t j = first; j < right; ++j)
+        for (int64_t i = top; i < low; ++i)
+          to[i * width + j] = convert<To>(from.data[i * from.row + j * from.column]);
+    }
+}
+
+// Rows of a as they are, if they lie so; packed where they don't, or where a part of each is read
+// by many columns.
+template <class T, class From>
+const T* left_rows(matrix<From> a, int64_t m, int64_t depth, bool again, int64_t& row) {
+  if (std::is_same<T, From>::value && a.column == 1 && !again) {
+    row = a.row;
+    return (const T*)a.data;
+  }
+  T* packed = scratch<T>(0, size_t(m) * depth);
+  pack(packed, depth, a, m, depth);
+  row = depth;
+  return packed;
+}
+
+// All rows by `vectors` vectors of columns.
+template <class T>
+void columns(int64_t vectors, T* c, int64_t crow, const T* a, int64_t arow, const T* b,
+             int64_t brow, int64_t m, int64_t depth, bool add, later<T> next) {
+  switch (vectors) {
+    case 1: return rows<T, 1>(c, crow, a, arow, b, brow, m, depth, add, next);
+    case 2: return rows<T, 2>(c, crow, a, arow, b, brow, m, depth, add, next);
+#if !defined(__AVX2__) || defined(AICC_AVX512)
+    case 3: return rows<T, 3>(c, crow, a, arow, b, brow, m, depth, add, next);
+    case 4: return rows<T, 4>(c, crow, a, arow, b, brow, m, depth, add, next);
+#endif
+  }
+}
+
+// How many of `left` columns to take next, of panels as even as whole vectors allow.
+template <class T>
+AICC_INLINE int64_t next_columns(int64_t left) {
+  constexpr int LANES = native<T>::LANES;
+  int64_t vectors = (left + LANES - 1) / LANES;
+  int64_t panels = (vectors + VECTORS - 1) / VECTORS;
+  return std::min(left, (vectors + panels - 1) / panels * LANES);
+}
+
+// How many rows of a panel of columns the first cache holds.
+constexpr int64_t DEPTH = 32768 / (VECTORS * BYTES);
+
+// From so many columns on, the rows that they read are worth a copy that lies together.
+constexpr int64_t MANY = 192;
+
+template <class T, class From>
+void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int64_t n,
+              int64_t depth, bool add) {
+  constexpr int LANES = native<T>::LANES;
+  constexpr int64_t WIDTH = VECTORS * LANES;
+  const bool direct = std::is_same<T, From>::value && b.column == 1;
+  int64_t arow;
+  if (direct && m < 4) {
+    const T* left = left_rows<T>(a, m, depth, false, arow);
+    return thin<T>(c, crow, left, arow, (const T*)b.data, b.row, m, n, depth, add);
+  }
+  for (int64_t k = 0, deep; k < depth || k == 0; k += deep, add = true) {
+    deep = std::min(DEPTH, depth - k);
+    const bool again = depth > DEPTH && n >= MANY;
+    const T* left = left_rows<T>(matrix<From>{a.data + k * a.column, a.row, a.column}, m, deep,
+                                 again, arow);
+    for (int64_t j = 0, count; j < n; j += count) {
+      count = next_columns<T>(n - j);
+      const int64_t vectors = (count + LANES - 1) / LANES, width = vectors * LANES;
+      const From* from = b.data + k * b.row + j * b.column;
+      const later<T> next{direct ? (const T*)from + count : left, direct ? b.row : 0};
+      if (direct && m <= 2 * ROWS && count == width) {
+        columns<T>(vectors, c + j, crow, left, arow, (const T*)from, b.row, m, deep, add, next);
+        continue;
+      }
+      T* panel = scratch<T>(1, size_t(WIDTH) * DEPTH);
+      pack(panel, width, matrix<From>{from, b.row, b.column}, deep, count);
+      columns<T>(vectors, c + j, crow, left, arow, panel, width, m, deep, add, next);
+    }
+  }
+}
+
+}  // namespace
+
+#define AICC_DOT(T, From)                                                           \
+  void dot(T* c, int64_t row, matrix<From> a, matrix<From> b, int64_t m, int64_t n, \
+           int64_t k, bool add) {                                                   \
+    multiply<T, From>(c, row, a, b, m, n, k, add);                                  \
+  }
+
+}  // namespace aicc
