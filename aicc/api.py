@@ -288,8 +288,10 @@ def collector_paused() -> Iterator[None]:
 
 
 def _compile(model: Any, inputs: Inputs | None, request: _Request) -> CompiledModel:
+    target = request.backend
+    target.prepare()
     imported = import_any(model, inputs, request.ranges)
-    module, target = imported.module, request.backend
+    module = imported.module
     original = module.clone()
     context = CompileContext(
         evaluator=target,

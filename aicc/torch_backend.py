@@ -39,7 +39,7 @@ from aicc.frontends.torch import (
     decomposition_table,
 )
 from aicc.ir.asm import print_module
-from aicc.targets import host_target
+from aicc.targets import backend, host_target
 
 _warned: set[str] = set()
 _numbers = itertools.count()
@@ -78,6 +78,8 @@ def aicc_backend(
 ) -> Callable[..., Any]:
     """The entry point of torch.compile: compiles forward and backward graphs."""
     chosen = Options.parse(options)
+    if not any(isinstance(x, torch.Tensor) and x.is_cuda for x in example_inputs):
+        backend(chosen.target or host_target()).prepare()
     frozen: dict[int, torch.Tensor] = {}
     if chosen.quantize is not None:
         from aicc.torch_quantize import parameters_of

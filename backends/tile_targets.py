@@ -56,6 +56,9 @@ class Evaluated:
 
     evaluator: Evaluator
 
+    def prepare(self) -> None:
+        """Nothing, for targets where all depends on the model."""
+
     def evaluate(self, op: Operation, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         return self.evaluator.evaluate(op, operands)
 

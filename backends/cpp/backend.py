@@ -66,6 +66,11 @@ class CppBackend(Evaluated):
         """None: schedules come from a pass of their own."""
         return ()
 
+    def prepare(self) -> None:
+        """Start to build what is the same for almost all models, if it isn't kept."""
+        if compiler() is not None:
+            Builder().start()
+
     def load(self, module: ModuleOp, owned_outputs: bool = False) -> CppProgram:
         """Print and build the module's kernels."""
         if compiler() is None:

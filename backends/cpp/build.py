@@ -10,10 +10,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from aicc.backends.c_compiler import (
@@ -137,30 +137,41 @@ class Builder:
         made(path, make)
         return path
 
+    def start(self) -> None:
+        """Begin to build what almost every library needs, in a thread of its own."""
+        wanted = {self.headers_path(): self.make_headers}
+        for name in ("dot.cpp", "model.cpp"):
+            wanted[self.runtime_path(name)] = partial(self.make_runtime, name)
+        missing = {p: make for p, make in wanted.items() if p not in STARTED and not p.exists()}
+        if missing:
+            pool = ThreadPoolExecutor(os.cpu_count())
+            STARTED.update({p: pool.submit(made, p, make) for p, make in missing.items()})
+            pool.shutdown(wait=False)
+
+    def runtime_path(self, name: str) -> Path:
+        return self.folder / f"{self.key('runtime', name)}.o"
+
     def runtime_object(self, name: str) -> Path:
         """A source of the runtime, compiled."""
-        path = self.folder / f"{self.key('runtime', name)}.o"
-        if not kept(path):
-            source = str(RUNTIME / name)
-            made(path, lambda goal: self.run(["-I", str(SHARED), "-c", source, "-o", str(goal)]))
-        return path
+        return finished(self.runtime_path(name), partial(self.make_runtime, name))
+
+    def make_runtime(self, name: str, goal: Path) -> None:
+        self.run(["-I", str(SHARED), "-c", str(RUNTIME / name), "-o", str(goal)])
+
+    def headers_path(self) -> Path:
+        return self.folder / f"include-{self.key('headers')}"
 
     def headers(self) -> Path:
         """A folder with the runtime's headers, precompiled where the compiler is g++."""
-        path = self.folder / f"include-{self.key('headers')}"
-        if kept(path):
-            return path
+        return finished(self.headers_path(), self.make_headers)
 
-        def make(goal: Path) -> None:
-            goal.mkdir()
-            for header in RUNTIME.glob("*.h"):
-                shutil.copy(header, goal)
-            if "Free Software Foundation" in compiler_version(self.machine):
-                header = goal / HEADER
-                self.run(["-x", "c++-header", str(header), "-o", f"{header}.gch"])
-
-        made(path, make)
-        return path
+    def make_headers(self, goal: Path) -> None:
+        goal.mkdir()
+        for header in RUNTIME.glob("*.h"):
+            shutil.copy(header, goal)
+        if "Free Software Foundation" in compiler_version(self.machine):
+            header = goal / HEADER
+            self.run(["-x", "c++-header", str(header), "-o", f"{header}.gch"])
 
     def run(self, arguments: Sequence[str]) -> None:
         cxx = compiler(self.machine)
@@ -169,6 +180,21 @@ class Builder:
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if "error" in line][:8]
             raise BuildError(f"{Path(cxx).name} failed:\n" + "\n".join(errors or [done.stderr]))
+
+
+STARTED: dict[Path, Future[None]] = {}
+"""What `Builder.start` builds."""
+
+os.register_at_fork(after_in_child=STARTED.clear)  # which has no such threads
+
+
+def finished(path: Path, make: Callable[[Path], None]) -> Path:
+    """Something of the cache, waited for where it was started, made where it isn't there."""
+    if (future := STARTED.get(path)) is not None:
+        wait([future])  # if it failed, the same goes wrong below
+    if not kept(path):
+        made(path, make)
+    return path
 
 
 def products_of(sources: Iterable[str]) -> list[str]:

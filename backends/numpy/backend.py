@@ -35,6 +35,9 @@ class NumpyBackend:
     def __init__(self, custom_calls: CustomCalls | None = None):
         self.custom_calls = custom_calls
 
+    def prepare(self) -> None:
+        """Nothing: all depends on the model."""
+
     def chips(self) -> tuple[str, ...]:
         """None: it runs on any."""
         return ()
