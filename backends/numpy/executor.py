@@ -24,8 +24,9 @@ from aicc.backends.numpy.runtime import (
     run_loop,
     truth,
 )
-from aicc.backends.numpy.table import MAY_ALIAS, bind
+from aicc.backends.numpy.table import bind
 from aicc.backends.numpy.tiles import KernelRunner
+from aicc.backends.numpy.uses import alias_root, last_uses_of
 from aicc.backends.recycled import RECYCLER
 from aicc.backends.tile_targets import Launcher
 from aicc.ir import graph, tile
@@ -438,54 +439,6 @@ def label_of(op: Operation) -> str:
     if isinstance(op.location, UnknownLoc):
         return op.name
     return f"{op.name} at {op.location}"
-
-
-def alias_root(value: SSAValue) -> SSAValue:
-    """The value whose memory a value may share, through ops that give views."""
-    while True:
-        owner = value.owner
-        if isinstance(owner, Block):
-            fused = owner.parent_op()
-            if not isinstance(fused, graph.Fused):
-                return value
-            value = fused.inputs[owner.args.index(value)]
-            continue
-        if isinstance(owner, graph.Fused):
-            value = owner.yielded().inputs[owner.outputs.index(value)]
-            continue
-        if type(owner) not in MAY_ALIAS or not owner.operands:
-            return value
-        value = owner.operands[0]
-
-
-def last_uses_of(block: Block) -> dict[Operation, list[SSAValue]]:
-    """For each op of the block, the values of the block that no later op uses."""
-    found: dict[Operation, list[SSAValue]] = {}
-    seen: set[SSAValue] = set()
-    for op in reversed(list(block.ops)):
-        used = {o for inner in op.walk() for o in inner.operands} if op.regions else op.operands
-        for v in dict.fromkeys(used):
-            if v in seen or _block_of(v) is not block:
-                continue
-            seen.add(v)
-            found.setdefault(op, []).append(v)
-        for r in op.results:
-            if r not in seen and (
-                len(op.results) == 1 or isinstance(op, (graph.If, graph.Fused, tile.Launch))
-            ):
-                seen.add(r)
-                found.setdefault(op, []).append(r)
-    last = block.last_op
-    if last is not None:
-        found.pop(last, None)
-    for op in list(found):
-        found[op] = [v for v in found[op] if not isinstance(v.owner, graph.Constant)]
-    return found
-
-
-def _block_of(value: SSAValue) -> Block | None:
-    owner = value.owner
-    return owner.parent if isinstance(owner, Operation) else owner
 
 
 def compile_module(
