@@ -8,7 +8,7 @@ reshapes, sizes and control flow has none: Python runs what stands between its k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -29,15 +29,20 @@ C_TYPES |= {"f16": "uint16_t", "bf16": "uint16_t", "f8E4M3FN": "uint8_t", "f8E5M
 """Element types of inputs and outputs in C; floats of 16 and 8 bits are their bits."""
 
 
+Library = Mapping[type[Operation], Callable[["HostProgram", Operation], None]]
+"""How ops are printed that have no kernel: lines that call a function of the runtime."""
+
+
 class HostProgram:
     """The printed function, and the order of what it takes.
 
-    With `control_flow`, where the host reads what kernels write, loops and branches are printed
-    too. Raises Unprintable where Python must run something.
+    With a `library`, where the host reads what kernels write, loops and branches are printed too,
+    and calls of the ops that it has; then `model_run` gives 0, or 1 where an index is out of range.
+    Raises Unprintable where Python must run something.
     """
 
-    def __init__(self, module: ModuleOp, printed: Collection[str], control_flow: bool = False):
-        self.control_flow = control_flow
+    def __init__(self, module: ModuleOp, printed: Collection[str], library: Library | None = None):
+        self.library = library
         self.func = main_of(module)
         if len(functions(module)) > 1:
             raise Unprintable("calls of other functions")
@@ -72,7 +77,7 @@ class HostProgram:
         found: dict[SSAValue, int] = {}
         for i, value in enumerate(self.outputs):
             root = root_of(value)
-            if isinstance(root.owner, (tile.Launch, graph.If, graph.Loop)):
+            if not isinstance(root.owner, (Block, graph.Constant)):
                 found.setdefault(root, i)
         return found
 
@@ -85,10 +90,12 @@ class HostProgram:
             self.places[op.result] = self.places[op.input]
         elif isinstance(op, graph.ShapeExpr):
             self.shape(op)
-        elif isinstance(op, graph.Loop) and self.control_flow:
+        elif isinstance(op, graph.Loop) and self.library is not None:
             self.loop(op)
-        elif isinstance(op, graph.If) and self.control_flow:
+        elif isinstance(op, graph.If) and self.library is not None:
             self.conditional(op)
+        elif self.library is not None and type(op) in self.library:
+            self.library[type(op)](self, op)
         elif not isinstance(op, (tile.Alloc, ReturnOp, graph.Yield)):
             raise Unprintable(op.name)
 
@@ -259,6 +266,8 @@ class HostProgram:
     def text(self) -> str:
         """The functions `model_arena` and `model_run`."""
         names = [f"  const int64_t {cpp_name(s)} = sizes[{i}];" for i, s in enumerate(self.sizes)]
+        result = "void" if self.library is None else "int"
+        indent = " " * len(f'extern "C" {result} model_run(')
         used = "  (void)weights, (void)inputs, (void)outputs, (void)arena, (void)sizes;"
         return "\n".join(
             [
@@ -269,12 +278,13 @@ class HostProgram:
                 f"  return {self.dim(self.arena)};",
                 "}",
                 "",
-                'extern "C" void model_run(void* const* weights, void* const* inputs,',
-                "                          void* const* outputs, char* arena,",
-                "                          const int64_t* sizes) {",
+                f'extern "C" {result} model_run(void* const* weights, void* const* inputs,',
+                f"{indent}void* const* outputs, char* arena,",
+                f"{indent}const int64_t* sizes) {{",
                 *names,
                 used,
                 *self.lines,
+                *(["  return 0;"] if self.library is not None else []),
                 "}",
                 "",
             ]
@@ -351,7 +361,8 @@ typedef struct model model;
 // Read the weights from model.safetensors; NULL where that fails.
 model* model_open(const char* weights);
 
-// Run the model; 0, or -1 without memory. One model may be called by several threads at once.
+// Run the model; 0, or -1 without memory, or 1 where an index is out of range. One model may be
+// called by several threads at once.
 int model_call(const model* m, void* const* inputs, void* const* outputs, const int64_t* sizes);
 
 void model_close(model* m);

@@ -200,7 +200,7 @@ def roots_of(
         if isinstance(op, tile.Launch):
             roots |= {r: frozenset([r]) for r in op.outputs}
             continue
-        if isinstance(op, copying):
+        if isinstance(op, (*copying, graph.ScatterND)):
             continue
         read = none.union(*(roots.get(v, none) for v in operands_of(op)))
         roots |= dict.fromkeys(op.results, read)

@@ -19,6 +19,7 @@ from aicc.backends.c_text import Unprintable, kernel_name
 from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.layouts import layout_cost
+from aicc.backends.cpp.library import LIBRARY
 from aicc.backends.recycled import RECYCLER
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
@@ -30,6 +31,7 @@ from aicc.ir.tile.extents import UnknownSize
 from aicc.ir.types import element_type, shape_of
 
 HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
+MODEL_HEADER = HEADER.replace("\n", '\n#include "scatter.h"\n', 1)
 FOOTER = "}  // namespace aicc\n"
 
 LONGEST = 1024
@@ -98,9 +100,9 @@ class CppProgram:
                 self.interpreted[kernel.sym_name] = str(e)
         self.native: HostProgram | None = None
         with suppress(Unprintable):
-            self.native = HostProgram(module, self.sources, control_flow=True)
+            self.native = HostProgram(module, self.sources, LIBRARY)
         parts = [*self.sources.values(), *([self.native.source] if self.native else [])]
-        self.source = "\n".join([HEADER, *parts, FOOTER])
+        self.source = "\n".join([MODEL_HEADER if self.native else HEADER, *parts, FOOTER])
         self.source_name = "kernels.cpp"
         self.launchers: dict[str, Launcher] = {}
         self.entry: Entry | None = None
@@ -129,7 +131,7 @@ class CppProgram:
             units[name] = f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
         if self.native is not None:
             host = f"{self.native.prototypes()}\n{self.native.source}"
-            units["model"] = f"{HEADER}\n{host}\n{FOOTER}\nextern {self.native.table()}"
+            units["model"] = f"{MODEL_HEADER}\n{host}\n{FOOTER}\nextern {self.native.table()}"
         return Builder(arch).library(units, model=self.native is not None)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -173,7 +175,7 @@ class Entry:
     def __init__(self, program: HostProgram, library: Any, ranges: Mapping[str, Any]):
         self.program, self.ranges = program, ranges
         self.run = library.model_run
-        self.run.restype = None
+        self.run.restype = ctypes.c_int
         self.arena_bytes = library.model_arena
         self.arena_bytes.restype = ctypes.c_int64
         self.arrays = arrays_of(program.constants)
@@ -208,7 +210,8 @@ class Entry:
         numbers = (ctypes.c_int64 * max(len(key), 1))(*key)
         arena = self.arena(key, numbers)
         at = ctypes.c_void_p(arena.__array_interface__["data"][0])
-        self.run(self.weights, pointers_to(given), pointers_to(outputs), at, numbers)
+        if self.run(self.weights, pointers_to(given), pointers_to(outputs), at, numbers):
+            return None
         return outputs
 
     @staticmethod

@@ -6,8 +6,8 @@
 
 extern const char* const model_weights[];
 extern "C" int64_t model_arena(const int64_t* sizes);
-extern "C" void model_run(void* const* weights, void* const* inputs, void* const* outputs,
-                          char* arena, const int64_t* sizes);
+extern "C" int model_run(void* const* weights, void* const* inputs, void* const* outputs,
+                         char* arena, const int64_t* sizes);
 
 struct model {
   std::vector<char> data;
@@ -28,9 +28,9 @@ extern "C" int model_call(const model* m, void* const* inputs, void* const* outp
   const int64_t bytes = model_arena(sizes);
   char* arena = static_cast<char*>(std::malloc(size_t(bytes) + 1));
   if (!arena) return -1;
-  model_run(m->weights.data(), inputs, outputs, arena, sizes);
+  const int status = model_run(m->weights.data(), inputs, outputs, arena, sizes);
   std::free(arena);
-  return 0;
+  return status;
 }
 
 extern "C" void model_close(model* m) { delete m; }
