@@ -321,7 +321,7 @@ class _Emitter:
     # ------------------------------------------------------------------ regions
 
     def lasting(self, value: SSAValue) -> str:
-        """A value that a region yields, copied from where the next launch may write."""
+        """A value that enters or leaves a region, copied from where the next launch may write."""
         root = alias_root(value)
         owner = root.owner
         if not isinstance(owner, tile.Launch) or not owner.buffers:
@@ -415,7 +415,7 @@ class _Emitter:
         spec = self.bind_global("scans", tuple(empties))
         trips = "None" if op.max_trips is None else self.name(op.max_trips)
         condition = "None" if op.condition is None else self.name(op.condition)
-        carried = "".join(self.name(v) + ", " for v in op.carried)
+        carried = "".join(self.lasting(v) + ", " for v in op.carried)
         call = f"run_loop({fn}, {trips}, {condition}, ({carried}), {spec})"
         self.assign(op, call, depth, always_tuple=True)
 

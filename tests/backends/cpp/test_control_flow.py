@@ -178,6 +178,31 @@ def test_loops_in_loops():
     agrees(proto, np.array([0.1, -0.7, 1.2], np.float32))
 
 
+@pytest.mark.parametrize("trips", [0, 1, 4])
+def test_a_loop_of_a_length_that_is_an_input_is_left_to_python(trips):
+    """What it begins with lies where its rounds write, and is among what it stacks."""
+    body = h.make_graph(
+        [
+            h.make_node("Add", ["a", "a"], ["twice"]),
+            h.make_node("Identity", ["a"], ["old"]),
+            h.make_node("Identity", ["again"], ["again_next"]),
+        ],
+        "body",
+        [value("i", [], T.INT64), value("again", [], T.BOOL), value("a", [5])],
+        [value("again_next", [], T.BOOL), value("twice", [5]), value("old", [5])],
+    )
+    proto = model(
+        [
+            h.make_node("Exp", ["x"], ["first"]),
+            h.make_node("Loop", ["trips", "", "first"], ["last", "all"], body=body),
+            h.make_node("Neg", ["all"], ["out"]),
+        ],
+        [value("x", [5]), value("trips", [], T.INT64)],
+        [value("out", ["rows", 5])],
+    )
+    agrees(proto, np.arange(5, dtype=np.float32), np.array(trips), native=False)
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_a_c_program_runs_a_recurrent_model(tmp_path):
     out = tmp_path / "out"
