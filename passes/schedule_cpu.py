@@ -119,8 +119,9 @@ class ScheduleCpu(ModulePass):
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         places = reads_places(kernel, "rows" in packed)
-        if "columns" in packed and not places and m > FEW_ROWS:
-            return self.panels(kernel, rules)
+        panels = "columns" in packed and not places and m > FEW_ROWS
+        if panels and (chosen := self.panels(kernel, rules)):
+            return chosen
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = not places and computes(kernel, "a")
         packs = not (places or computed or "columns" in packed)
