@@ -27,8 +27,8 @@ class Alloc(GraphOp):
     With `offset` it lies so many bytes into the function's arena, which other buffers share;
     without one it is memory of its own, which may outlive the function. `live` gives the first and
     the last step of the function that it is needed for (ops in order, constants and buffers not
-    counted). A buffer that begins at the step where another ends may have its offset: then the
-    kernel writes each element where it reads it.
+    counted, planned regions after their op). A buffer that begins at the step where another ends
+    may have its offset: then the kernel writes each element where it reads it.
     """
 
     name = "tile.alloc"
