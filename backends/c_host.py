@@ -116,21 +116,22 @@ class HostProgram:
         """Memory for what control flow gives: where it is asked for, or after the planned arena."""
         if value in self.results:
             return f"outputs[{self.results[value]}]"
-        size = bytes_of(value)
-        if size is None:
-            raise Unprintable("a size that isn't known before it runs")
-        self.dim(size)
+        self.bytes(value)
         place = f"arena + {self.dim(self.arena)}"
         self.arena = self.arena + tile.padded_bytes(value)
         return place
 
-    def copy(self, to: str, source: str, value: SSAValue) -> None:
-        """A line that copies a value, if it isn't there."""
+    def bytes(self, value: SSAValue) -> str:
         size = bytes_of(value)
         if size is None:
             raise Unprintable("a size that isn't known before it runs")
-        if to != source and size != 0:
-            self.line(f"std::memcpy({to}, {source}, {self.dim(size)});")
+        return self.dim(size)
+
+    def copy(self, to: str, source: str, value: SSAValue) -> None:
+        """A line that copies a value, if it isn't there."""
+        size = self.bytes(value)
+        if to != source and size != "0":
+            self.line(f"std::memcpy({to}, {source}, {size});")
 
     # ------------------------------------------------------------------ control flow
 
@@ -185,10 +186,7 @@ class HostProgram:
         condition, *values = self.inside(op.body.block).inputs
         self.depth += 1
         for place, v in zip(stacks, values[len(state) :], strict=True):
-            size = bytes_of(v)
-            if size is None:
-                raise Unprintable("a size that isn't known before it runs")
-            self.copy(f"(char*)({place}) + {number} * {self.dim(size)}", self.places[v], v)
+            self.copy(f"(char*)({place}) + {number} * {self.bytes(v)}", self.places[v], v)
         if going is not None:
             self.line(f"{going} = {self.read('bool', condition)};")
         self.carry(state, values[: len(state)])

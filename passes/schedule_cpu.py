@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
@@ -129,9 +130,7 @@ class ScheduleCpu(ModulePass):
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
         depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
-        batch = 1
-        for d in kernel.grid[:-1]:
-            batch *= typical(d)
+        batch = math.prod(typical(d) for d in kernel.grid[:-1])
         best, chosen = float("inf"), {}
         for block_m, block_n, block_k in itertools.product(
             allowed(kernel, rules, "BLOCK_M", m, rows),
@@ -157,9 +156,7 @@ class ScheduleCpu(ModulePass):
     def panels(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
         """As `product`, where a constant right operand lies in panels: blocks are whole ones."""
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
-        batch = 1
-        for d in kernel.grid[:-1]:
-            batch *= typical(d)
+        batch = math.prod(typical(d) for d in kernel.grid[:-1])
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         staged = computes(kernel, "a")
         product = PanelProduct(m, n, k, dots, batch, self.threads, staged)
