@@ -22,7 +22,7 @@ from aicc.ir import graph
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.op import GraphOp
-from aicc.ir.types import element_type
+from aicc.ir.types import element_type, shape_of
 
 SUMS: frozenset[type[GraphOp]] = frozenset(
     {
@@ -105,6 +105,13 @@ INNER: dict[type[GraphOp], Callable[[np.ndarray], np.ndarray]] = {
 }
 """Ops that cancel inside: how large the numbers are whose rounding counts, from their operand."""
 
+PLACES: dict[type[GraphOp], tuple[int, Callable[[Any], float]]] = {
+    graph.GridSample: (1, lambda op: 1.0),
+    graph.DeformConv: (2, lambda op: float(max(d for d in shape_of(op.input)[2:] if d))),
+    graph.RoiAlign: (1, lambda op: 1.0),
+}
+"""Ops that add to an operand what may be larger than it: which operand, and how large that is."""
+
 SIGN_OF_ZERO: frozenset[type[GraphOp]] = frozenset(
     {
         graph.Mod,
@@ -158,6 +165,10 @@ def perturbed(
                 state.large |= any(_is_large(a) for a in args)
             if shaken:
                 args = tuple(a if a is None else _moved(a, rng) for a in args)
+                if type(op) in PLACES:
+                    at, least = PLACES[type(op)]
+                    size = np.maximum(np.abs(args[at]), args[at].dtype.type(least(op)))
+                    args = (*args[:at], args[at] + (_moved(size, rng) - size), *args[at + 1 :])
             found = kernel(*args, **kwargs)
             if shaken and not isinstance(found, tuple):
                 found = _cancelled(np.asarray(found), kernel(*given, **kwargs), rng)

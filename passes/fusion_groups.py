@@ -23,7 +23,6 @@ from aicc.ir.graph import (
     Div,
     Expand,
     Fused,
-    Gather,
     Iota,
     MatMul,
     Mul,
@@ -34,7 +33,7 @@ from aicc.ir.graph import (
 )
 from aicc.ir.graph.attention import Scores
 from aicc.ir.graph.reduce import reduced_shape
-from aicc.ir.graph.roles import Role, reduced_axes, role_of, space_of
+from aicc.ir.graph.roles import GATHERS, Role, reduced_axes, role_of, space_of
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
 from aicc.ir.symbols import total as total_of
@@ -217,7 +216,7 @@ def _before_attention(
     """Elements of queries are computed once, those of keys and values for each tile of queries."""
     if needed_outside(first, second):
         return "its result is needed elsewhere too, and attention doesn't write it"
-    if any(isinstance(op, (Gather, Concat)) and not _is_cheap(op) for op in first.ops):
+    if any(isinstance(op, (*GATHERS, Concat)) and not _is_cheap(op) for op in first.ops):
         return "attention would look each element up again for each tile of queries"
     query, key = (shape_of(v) for v in attention.operands[:2])
     read = {v for v, u in crossing(first, second)}
@@ -397,7 +396,7 @@ def _kind(owner: Operation | Block) -> str:
     return owner.name.removeprefix("graph.") if isinstance(owner, Operation) else "an argument"
 
 
-PARTIAL = (Gather, Slice)
+PARTIAL = (*GATHERS, Slice)
 """Ops that read only some elements of their first operand."""
 
 

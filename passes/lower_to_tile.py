@@ -64,8 +64,6 @@ CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str
 ALONE: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
     graph.MaxPool: lower_pool,
     graph.AvgPool: lower_pool,
-    graph.GatherElements: lambda op, _: lower_rows(op),
-    graph.GatherND: lambda op, _: lower_rows(op),
     graph.WinogradInputTransform: lower_patches,
     graph.CumSum: lower_scan,
     graph.CumProd: lower_scan,

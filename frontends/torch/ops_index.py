@@ -183,6 +183,20 @@ def _split_indices(
     return (found, axes) if found else None
 
 
+def _apart(c: CallContext, found: Sequence[SSAValue]) -> list[SSAValue] | None:
+    """The indices without their dims of size 1, if each varies along dims of its own, in order."""
+    rank = max(map(rank_of, found))
+    apart, last = [], -1
+    for i in found:
+        shape = shape_of(i)
+        own = [d for d, size in enumerate(shape, rank - len(shape)) if size != 1]
+        if None in shape or (own and own[0] <= last):
+            return None
+        last = own[-1] if own else last
+        apart.append(c.b.reshape(i, [d for d in shape if d is not None and d != 1]))
+    return apart
+
+
 @aten("index.Tensor", "_unsafe_index.Tensor")
 def index(c: CallContext, x: SSAValue, indices: Sequence[SSAValue | None]):
     split = _split_indices(c, x, indices)
@@ -191,6 +205,11 @@ def index(c: CallContext, x: SSAValue, indices: Sequence[SSAValue | None]):
     found, axes = split
     if len(found) == 1:
         return c.emit(graph.Gather, x, found[0], axis=axes[0])
+    apart = _apart(c, found) if axes == list(range(axes[0], axes[-1] + 1)) else None
+    if apart is not None:
+        for axis, one in reversed(list(zip(axes, apart, strict=True))):
+            x = c.emit(graph.Gather, x, one, axis=axis)
+        return c.b.reshape(x, c.dims())
     rest = [i for i in range(rank_of(x)) if i not in axes]
     tuples, dims = _stacked(c, found)
     picked = c.emit(graph.GatherND, c.b.transpose(x, [*axes, *rest]), tuples)

@@ -183,7 +183,10 @@ def max_pool_backward(
     n = 3 if "3d" in str(c.node.target) else 2
     grad, single = _batched(c, grad, n)
     indices, _ = _batched(c, indices, n)
-    out = c.emit(graph.MaxPoolGrad, grad, indices, input_spatial=c.b.structural(shape_of(x)[-n:]))
+    windows = _pool(n, kernel, stride, padding, dilation, ceil)
+    del windows["ceil_mode"]
+    spatial = c.b.structural(shape_of(x)[-n:])
+    out = c.emit(graph.MaxPoolGrad, grad, indices, input_spatial=spatial, **windows)
     return c.b.squeeze(out, [0]) if single else out
 
 

@@ -185,6 +185,7 @@ RULES: dict[type[GraphOp], Rule] = {
     graph.Concat: Rule(_concat),
     graph.Slice: Rule(_slice, lambda op, p: None not in (op.starts, op.limits, op.steps)),
     graph.Pad: Rule(_pad, lambda op, p: op.low is not None and op.high is not None),
+    graph.Gather: Rule(_along, lambda op, p: rank_of(op.indices) == 1),
     graph.Resize: Rule(_resize, lambda op, p: op.sizes is not None and op.roi is None),
 }
 

@@ -43,9 +43,8 @@ def random_module(seed: int, most: int = 12) -> ModuleOp:
         turns = [(0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2)]
         while sum(1 for op in x.owner.ops if not isinstance(op, graph.Constant)) < count:
             v, u = (values[int(i)] for i in rng.integers(0, len(values), 2))
-            kind = rng.choice(
-                ["relu", "add", "turn", "turn", "conv", "pool", "concat", "reduce", "bias", "wall"]
-            )
+            kinds = "relu add turn turn conv pool concat reduce bias pick wall".split()
+            kind = rng.choice(kinds)
             if kind == "relu":
                 made = b.emit(graph.Relu, v)
             elif kind == "add":
@@ -63,6 +62,9 @@ def random_module(seed: int, most: int = 12) -> ModuleOp:
                 made = b.emit(graph.Sub, v, b.emit(graph.ReduceMax, v, axes=[1], keepdims=True))
             elif kind == "bias":
                 made = b.emit(graph.Mul, v, b.constant(rng.normal(0, 1, (SIZE, 1, 1)).astype("f4")))
+            elif kind == "pick":
+                index = b.constant(rng.integers(0, SIZE, SIZE))
+                made = b.emit(graph.Gather, v, index, axis=int(rng.integers(1, 4)))
             else:
                 made = b.reshape(b.reshape(v, [SIZE**4]), [SIZE] * 4)
             values.append(made)

@@ -15,11 +15,26 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import f32, i1, i64, ui64
-from aicc.ir.graph import attention, binary, creation, misc, norm, reduce, unary
-from aicc.ir.graph.contract import MatMul
+from aicc.ir.dtypes import f32, i1, i64, ui32, ui64
+from aicc.ir.graph import (
+    attention,
+    binary,
+    creation,
+    decompositions_grad,
+    decompositions_image,
+    decompositions_signal,
+    image,
+    misc,
+    norm,
+    pool,
+    reduce,
+    unary,
+)
+from aicc.ir.graph.contract import ConvWeightGrad, DeformConv, MatMul
 from aicc.ir.graph.folders import constant_of
-from aicc.ir.graph.shape import Slice
+from aicc.ir.graph.indexing import Gather
+from aicc.ir.graph.resampling import padded_places
+from aicc.ir.graph.shape import Pad, Slice
 from aicc.ir.op import GraphOp
 from aicc.ir.symbols import exact_div, floordiv
 from aicc.ir.types import element_type, numel, rank_of, shape_of
@@ -136,7 +151,7 @@ def _reduce_mean(b: GraphBuilder, op: reduce.ReduceMean):
         divisor = b.scalar_like(count, total)
     else:
         index = b.constant(list(op.axes), i64)
-        sizes = b.emit(_gather(), b.emit(creation.ShapeOf, x), index)
+        sizes = b.emit(Gather, b.emit(creation.ShapeOf, x), index)
         divisor = b.cast(b.emit(reduce.ReduceProd, sizes, axes=[0]), element_type(total))
     return [b.cast(_bin(b, binary.Div, total, divisor), element_type(op.input))]
 
@@ -152,10 +167,20 @@ def _arg_reduce(b: GraphBuilder, op: reduce.ArgMax | reduce.ArgMin):
     return [b.emit(binary.Sub, last, first)]
 
 
-def _gather() -> type[GraphOp]:
-    from aicc.ir.graph.indexing import Gather
-
-    return Gather
+def _pad(b: GraphBuilder, op: Pad):
+    """Elements of the edge, of the mirror or from the other end are gathered, a table an axis."""
+    shape, low, high = shape_of(op.input), op.low, op.high
+    if op.mode == "constant" or low is None or high is None:
+        return None
+    x = op.input
+    for axis, (size, before, after) in enumerate(zip(shape, low, high, strict=True)):
+        if before == 0 and after == 0:
+            continue
+        if not all(isinstance(d, int) for d in (size, before, after)) or not size:
+            return None
+        at = padded_places(size, before, after, op.mode)  # type: ignore[arg-type]
+        x = b.emit(Gather, x, b.constant(at, ui32), axis=axis)
+    return [x]
 
 
 def _attention(b: GraphBuilder, op: attention.AttentionOp):
@@ -352,6 +377,15 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     reduce.ReduceMean: _reduce_mean,
     reduce.ArgMax: _arg_reduce,
     reduce.ArgMin: _arg_reduce,
+    Pad: _pad,
     misc.Quantize: _quantize,
     misc.Dequantize: _dequantize,
+    image.Resize: decompositions_image.resize,
+    image.GridSample: decompositions_image.grid_sample,
+    image.RoiAlign: decompositions_image.roi_align,
+    DeformConv: decompositions_image.deform_conv,
+    misc.DFT: decompositions_signal.dft,
+    pool.AvgPoolGrad: decompositions_grad.avg_pool_grad,
+    pool.MaxPoolGrad: decompositions_grad.max_pool_grad,
+    ConvWeightGrad: decompositions_grad.conv_weight_grad,
 }

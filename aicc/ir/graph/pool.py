@@ -137,6 +137,7 @@ class MaxPoolGrad(GraphOp):
     """Each gradient added at its index in the channel's plane of sizes `input_spatial`.
 
     The gradient of `max_pool` by its input; also ONNX MaxUnpool (whose indices don't repeat).
+    Indices of a pooling come with its windows, for those who would rather ask than scatter.
     """
 
     name = "graph.max_pool_grad"
@@ -146,11 +147,18 @@ class MaxPoolGrad(GraphOp):
     dyn_input_spatial = opt_operand_def(TENSOR)
     result = result_def(TENSOR)
     input_spatial: tuple = param(DIMS, default=None)
+    kernel_shape: tuple[int, ...] = param(INTS, default=())
+    strides: tuple[int, ...] = param(INTS, default=())
+    pads: tuple[int, ...] = param(INTS, default=())
+    dilations: tuple[int, ...] = param(INTS, default=())
 
     def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
         dtype = require_dtype(self, self.output_grad, is_numeric)
         require(self, element_type(self.indices) == i64, "the indices must be i64")
         n = rank_of(self.output_grad) - 2
         require(self, n >= 1, "the gradient must have rank 3 or more")
+        if self.kernel_shape:
+            require_lengths(self, n, kernel_shape=self.kernel_shape)
+            check_window(self, n)
         spatial = structural(self, "input_spatial", values, n) or (None,) * n
         return [tensor((*shape_of(self.output_grad)[:2], *spatial), dtype)]

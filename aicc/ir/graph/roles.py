@@ -30,6 +30,9 @@ class Role(Enum):
     OPAQUE = "has a lowering of its own"
 
 
+GATHERS = (indexing.Gather, indexing.GatherElements, indexing.GatherND)
+"""Ops that read their first operand at places that are read from memory."""
+
 _INDEX = (
     shape.Reshape,
     shape.Transpose,
@@ -37,7 +40,7 @@ _INDEX = (
     shape.Expand,
     shape.Pad,
     shape.Concat,
-    indexing.Gather,
+    *GATHERS,
 )
 _REDUCTION = (
     reduce.ReduceSum,

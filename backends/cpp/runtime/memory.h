@@ -194,8 +194,21 @@ AICC_INLINE void store_strided(L lanes, T* p, int64_t step, lanes_of<T> x, mask 
 }
 template <class T, class L>
 AICC_INLINE lanes_of<T> gather(L lanes, const T* p, vec<int64_t> at, mask m = mask(true)) {
-  typename vec<T>::element found[W] = {};
   m = lanes.active(m);
+#if defined(AICC_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    const __m256i none = _mm256_setzero_si256();
+    const __m256i low =
+        _mm512_mask_i64gather_epi32(none, __mmask8(m.bits), (__m512i)at.part[0], p, 4);
+    const __m256i high =
+        _mm512_mask_i64gather_epi32(none, __mmask8(m.bits >> 8), (__m512i)at.part[1], p, 4);
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    vec<T> x;
+    x.part[0] = (typename vec<T>::native)both;
+    return as_tile<T>(x);
+  }
+#endif
+  typename vec<T>::element found[W] = {};
   for (int i = 0; i < W; ++i)
     if (m.lane(i)) memcpy(&found[i], p + at.lane(i), sizeof(T));
   vec<T> x;

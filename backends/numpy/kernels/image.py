@@ -9,7 +9,8 @@ import numpy as np
 
 from aicc.backends.numpy.kernels.detection import non_max_suppression, roi_align
 from aicc.backends.numpy.kernels.elementwise import is_low_float
-from aicc.backends.numpy.kernels.resize import cubic_weight, resize
+from aicc.backends.numpy.kernels.resize import resize
+from aicc.ir.graph.resampling import cubic_weight
 
 
 def _reflect(x: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -260,10 +260,11 @@ def avg_pool_grad(
 
 
 def max_pool_grad(
-    dy: np.ndarray, indices: np.ndarray, *, input_spatial: Sequence[int]
+    dy: np.ndarray, indices: np.ndarray, *, input_spatial: Sequence[int], **windows: object
 ) -> np.ndarray:
     """Each gradient added at its index in the channel's plane of sizes `input_spatial`.
 
+    The indices say enough: what the windows were doesn't matter.
     aten.max_pool2d_with_indices_backward; also ONNX MaxUnpool.
     """
     plane = math.prod(input_spatial)

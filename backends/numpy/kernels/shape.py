@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aicc.ir.graph.resampling import padded_places
+
 
 def reshape(x: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:
     """x's elements in row-major order as `shape`, where one size may be −1. ONNX Reshape."""
@@ -72,22 +74,10 @@ def pad(
         return out
     for axis, (a, b) in enumerate(zip(low, high, strict=True)):
         if a or b:
-            x = x.take(_source_indices(x.shape[axis], a, b, mode), axis)
+            if x.shape[axis] == 0:
+                raise ValueError(f"an empty dim can't be padded with mode '{mode}'")
+            x = x.take(padded_places(x.shape[axis], a, b, mode), axis)
     return x
-
-
-def _source_indices(n: int, low: int, high: int, mode: str) -> np.ndarray:
-    """Which of n elements stands at each place of the padded dim."""
-    if n == 0:
-        raise ValueError(f"an empty dim can't be padded with mode '{mode}'")
-    at = np.arange(-low, n + high)
-    if mode == "edge":
-        return np.clip(at, 0, n - 1)
-    if mode == "wrap" or n == 1:
-        return at % n
-    period = 2 * (n - 1)
-    at = np.abs(at) % period
-    return np.where(at >= n, period - at, at)
 
 
 def iota(*, shape: Sequence[int], axis: int = 0, dtype: np.dtype) -> np.ndarray:
