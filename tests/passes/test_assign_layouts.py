@@ -29,6 +29,10 @@ WINDOW = {"strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1]}
 POOL = {"kernel_shape": [3, 3], **WINDOW}
 
 
+ELEMENTS = ("relu", "add", "bias", "pick")
+KINDS = (*ELEMENTS, "turn", "turn", "conv", "pool", "concat", "reduce", "wall")
+
+
 def weight(rng: np.random.Generator, channels: int = SIZE) -> np.ndarray:
     return rng.normal(0, 0.3, (channels, channels, 3, 3)).astype(np.float32)
 
@@ -43,8 +47,7 @@ def random_module(seed: int, most: int = 12) -> ModuleOp:
         turns = [(0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2)]
         while sum(1 for op in x.owner.ops if not isinstance(op, graph.Constant)) < count:
             v, u = (values[int(i)] for i in rng.integers(0, len(values), 2))
-            kinds = "relu add turn turn conv pool concat reduce bias pick wall".split()
-            kind = rng.choice(kinds)
+            kind = rng.choice(KINDS)
             if kind == "relu":
                 made = b.emit(graph.Relu, v)
             elif kind == "add":

@@ -39,7 +39,7 @@ def drawn(cls, count):
                 value = DRAWERS[cls](maker, cls)
         except Misfit:
             continue
-        yield maker.case([value])
+        yield maker.case(list(value.owner.results))  # type: ignore[attr-defined]
         count -= 1
         if not count:
             return

@@ -30,7 +30,7 @@ from aicc.ir.graph import (
     reduce,
     unary,
 )
-from aicc.ir.graph.contract import ConvWeightGrad, DeformConv, MatMul
+from aicc.ir.graph.contract import ConvTranspose, ConvWeightGrad, DeformConv, MatMul
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.graph.indexing import Gather
 from aicc.ir.graph.resampling import padded_places
@@ -380,6 +380,7 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     Pad: _pad,
     misc.Quantize: _quantize,
     misc.Dequantize: _dequantize,
+    pool.MaxPool: decompositions_image.max_pool,
     image.Resize: decompositions_image.resize,
     image.GridSample: decompositions_image.grid_sample,
     image.RoiAlign: decompositions_image.roi_align,
@@ -387,5 +388,6 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     misc.DFT: decompositions_signal.dft,
     pool.AvgPoolGrad: decompositions_grad.avg_pool_grad,
     pool.MaxPoolGrad: decompositions_grad.max_pool_grad,
+    ConvTranspose: decompositions_grad.conv_transpose,
     ConvWeightGrad: decompositions_grad.conv_weight_grad,
 }

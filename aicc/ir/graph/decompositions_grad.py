@@ -1,4 +1,4 @@
-"""Gradients of windows, in terms of gathers: each element asks the windows that it is in."""
+"""Gradients of windows: each element asks the windows that it is in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import f32, i64, ui32
 from aicc.ir.graph import binary, contract, pool
 from aicc.ir.graph.indexing import Gather
+from aicc.ir.graph.shape import Concat, Slice
 from aicc.ir.symbols import ceildiv
 from aicc.ir.types import element_type, rank_of, shape_of
 
@@ -170,3 +171,100 @@ def conv_weight_grad(b: GraphBuilder, op: contract.ConvWeightGrad) -> Sequence[S
         groups=groups,
     )  # [C / groups, M, *K]
     return [b.transpose(out, [1, 0, *range(2, rank_of(out))])]
+
+
+def conv_transpose(b: GraphBuilder, op: contract.ConvTranspose) -> Sequence[SSAValue] | None:
+    """A convolution for each place within a stride, by the taps that meet it, and all interleaved.
+
+    None for strides of 1, where it is a convolution as it stands, for dilated ones, and where a
+    size isn't known.
+    """
+    x, w, out = (shape_of(v) for v in (op.input, op.weight, op.result))
+    if max(op.strides) == 1 or max(op.dilations) > 1 or not _are_known(*x, *w, *out):
+        return None
+    n, groups = len(op.strides), op.groups
+    batch, channels, *size = x
+    _, per_group, *kernel = w
+    weight = b.reshape(op.weight, [groups, channels // groups, per_group, *kernel])  # type: ignore[operator]
+    weight = b.transpose(weight, [0, 2, 1, *range(3, n + 3)])
+    weight = b.reshape(weight, [groups * per_group, channels // groups, *kernel])  # type: ignore[operator]
+    counts = [ceildiv(o, s) for o, s in zip(out[2:], op.strides, strict=True)]  # type: ignore[arg-type]
+    full = [batch, groups * per_group, *counts]  # type: ignore[operator]
+    found: dict[tuple[int, ...], SSAValue] = {}
+    for phase in itertools.product(*map(range, op.strides)):
+        parts = [_taps_of(op, i, r, size[i], kernel[i], counts[i]) for i, r in enumerate(phase)]
+        if any(p is None for p in parts):
+            zeros = b.full(full, 0, element_type(op.result))
+            bias = op.bias
+            found[phase] = (
+                zeros
+                if bias is None
+                else b.emit(binary.Add, zeros, b.unsqueeze(bias, list(range(1, n + 1))))
+            )
+            continue
+        image, taps = op.input, weight
+        pads: list[list[int]] = [[], []]
+        for i, part in enumerate(parts):
+            assert part is not None
+            first, count, low, high = part
+            step = op.strides[i]
+            taps = b.emit(
+                Slice,
+                taps,
+                axes=[2 + i],
+                starts=[first + step * (count - 1)],
+                limits=[first - 1 if first else -(2**63)],
+                steps=[-step],
+            )
+            if min(low, high) < 0:
+                image = b.slice(image, 2 + i, max(-low, 0), size[i] + min(high, 0))  # type: ignore[operator]
+            pads[0].append(max(low, 0))
+            pads[1].append(max(high, 0))
+        found[phase] = b.emit(
+            contract.Conv,
+            image,
+            taps,
+            op.bias,
+            strides=[1] * n,
+            dilations=[1] * n,
+            pads=[*pads[0], *pads[1]],
+            groups=groups,
+        )
+    result = _interleaved(b, found, op.strides)
+    for i, o in enumerate(out[2:]):
+        if shape_of(result)[2 + i] != o:
+            result = b.slice(result, 2 + i, 0, o)  # type: ignore[arg-type]
+    return [result]
+
+
+def _taps_of(
+    op: contract.ConvTranspose, i: int, r: int, size: Any, k: Any, count: Any
+) -> tuple[int, int, int, int] | None:
+    """Of results r, r + stride, … along dim i: the first tap, how many, and the image's padding.
+
+    None where no tap meets them.
+    """
+    s, low = op.strides[i], op.pads[i]
+    first = (r + low) % s
+    taps = len(range(first, k, s))
+    if not taps:
+        return None
+    before = taps - 1 - (r + low - first) // s
+    return first, taps, before, count + taps - 1 - size - before
+
+
+def _interleaved(
+    b: GraphBuilder, parts: dict[tuple[int, ...], SSAValue], strides: Sequence[int]
+) -> SSAValue:
+    """Element s·t + r along each dim is element t of the part r."""
+    for i in reversed(range(len(strides))):
+        axis = 2 + i
+        joined: dict[tuple[int, ...], SSAValue] = {}
+        for phase in itertools.product(*map(range, strides[:i])):
+            members = [b.unsqueeze(parts[(*phase, r)], [axis + 1]) for r in range(strides[i])]
+            whole = b.emit(Concat, members, axis=axis + 1)
+            sizes = list(shape_of(parts[(*phase, 0)]))
+            sizes[axis] = sizes[axis] * strides[i]  # type: ignore[operator]
+            joined[phase] = b.reshape(whole, sizes)  # type: ignore[arg-type]
+        parts = joined
+    return parts[()]

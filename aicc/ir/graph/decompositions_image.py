@@ -12,8 +12,8 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import DType, f32, f64, i32, ui32
-from aicc.ir.graph import binary, image
+from aicc.ir.dtypes import DType, f32, f64, i32, i64, ui32
+from aicc.ir.graph import binary, image, pool
 from aicc.ir.graph.contract import MatMul
 from aicc.ir.graph.indexing import Gather, GatherElements
 from aicc.ir.graph.operators import Term
@@ -24,6 +24,9 @@ from aicc.ir.types import element_type, rank_of, shape_of
 
 MOST_TAPS = 4
 """How many slices are weighed one by one; more are a product by a matrix of weights."""
+
+MOST_UNROLLED = 32
+"""How many taps a window may have that are looked at one by one."""
 
 
 def resize(b: GraphBuilder, op: image.Resize) -> Sequence[SSAValue] | None:
@@ -305,3 +308,40 @@ def _spots(x: Term, i: int, spots: Sequence[int]) -> Term:
     sides = [spots[0] * spots[1], spots[2] * spots[3]]
     whole = b.expand(b.unsqueeze(x.value, [2 - i]), [count, *sides])
     return Term(b, b.reshape(whole, [count, math.prod(sides)]))
+
+
+def max_pool(b: GraphBuilder, op: pool.MaxPool) -> Sequence[SSAValue] | None:
+    """Tap after tap, the best so far and its place; None where nobody asks for the place."""
+    x, counts = shape_of(op.input), shape_of(op.result)[2:]
+    sizes, windows, taps = _known(x[2:]), _known(counts), math.prod(op.kernel_shape)
+    if op.indices.first_use is None or op.layout == "nhwc" or taps > MOST_UNROLLED:
+        return None
+    if sizes is None or windows is None or not math.prod(sizes) * math.prod(windows):
+        return None
+    dtype = element_type(op.input)
+    lowest = -math.inf if dtype.is_float else np.iinfo(dtype.np).min
+    first = np.full(windows, -1)
+    found = []
+    for tap in itertools.product(*map(range, op.kernel_shape)):
+        value, flat, inside = op.input, np.zeros((), np.int64), np.ones((), np.bool_)
+        for i, t in enumerate(tap):
+            place = np.arange(windows[i]) * op.strides[i] - op.pads[i] + t * op.dilations[i]
+            close = (place >= 0) & (place < sizes[i])
+            place = np.clip(place, 0, sizes[i] - 1)
+            value = b.emit(Gather, value, b.constant(place, ui32), axis=2 + i)
+            flat = flat[..., None] * sizes[i] + place
+            inside = inside[..., None] & close
+        first = np.where((first < 0) & inside, flat, first)
+        value = Term(b, value)
+        if not inside.all():
+            value = value.where(Term(b, b.constant(inside)), lowest)
+        found.append((value, flat))
+    at = Term(b, b.expand(b.constant(np.maximum(first, 0), i64), [*x[:2], *windows]))
+    best = found[0][0]
+    for value, flat in found[1:]:
+        better = value > best
+        if dtype.is_float:
+            better = better | (value.is_nan() & (best >= best))
+        best = value.where(better, best)
+        at = Term(b, b.constant(flat, i64)).where(better, at)
+    return [best.value, at.value]

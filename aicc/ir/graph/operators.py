@@ -73,6 +73,9 @@ class Term:
     def equals(self, other: Term | float) -> Term:
         return self._emit(binary.Eq, self, other)
 
+    def is_nan(self) -> Term:
+        return self._emit(unary.IsNaN, self)
+
     def floor(self) -> Term:
         return self._emit(unary.Floor, self)
 
