@@ -182,8 +182,11 @@ class ScheduleCpu(ModulePass):
         return chosen
 
     def attention(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
-        """Large blocks, as each packs what it reads; smaller where those hold more hidden keys."""
-        m, t = extent(kernel, "BLOCK_M"), extent(kernel, "BLOCK_T")
+        """Large blocks, as each packs what it reads; smaller where those hold more hidden keys.
+
+        Scores are a tile: a block has two keys at least, as one query by one key is a number.
+        """
+        m, t = extent(kernel, "BLOCK_M"), max(extent(kernel, "BLOCK_T"), 2)
         rows, keys = (128, 256) if not hides_keys(kernel) else (128, 128)
         if hides_keys(kernel) and m < LONG:
             rows = keys = 64
