@@ -47,6 +47,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "simplify-masks": _pass("simplify_masks", "SimplifyMasks"),
     "smooth-activations": _pass("smooth_activations", "SmoothActivations"),
     "sink-norm": _pass("sink_norm", "SinkNorms"),
+    "split-products": _pass("split_products", "SplitProducts"),
     "split-reductions": _pass("split_reductions", "SplitReductions"),
     "winograd": _pass("winograd", "Winograd"),
 }

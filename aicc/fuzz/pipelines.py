@@ -28,6 +28,7 @@ GRAPH_PASSES = (
     "merge-matmuls",
     "sink-norm",
     "scatter-to-select",
+    "split-products{parts=2 least=16}",
     "split-reductions",
     "split-reductions{programs=8 least=4}",
 )

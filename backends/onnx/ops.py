@@ -153,6 +153,18 @@ def _along(kind: str, **names: str) -> Exporter:
     return write
 
 
+def _gather(kind: str) -> Exporter:
+    """ONNX has indices of i32 and i64."""
+
+    def write(w: GraphWriter, op: GraphOp) -> object:
+        x, indices = w.values(op)
+        if element_type(op.operands[1]).name not in ("i32", "i64"):
+            indices = w.cast(indices, i64)
+        return w.result(op, kind, x, indices, **op.param_values())
+
+    return write
+
+
 # ---------------------------------------------------------------------- products
 
 
@@ -476,9 +488,9 @@ EXPORTERS: dict[type[GraphOp], Exporter] = {
     graph.Iota: _iota,
     graph.ShapeOf: _same("Shape"),
     graph.ShapeExpr: _shape_expr,
-    graph.Gather: _along("Gather"),
-    graph.GatherElements: _along("GatherElements"),
-    graph.GatherND: _along("GatherND"),
+    graph.Gather: _gather("Gather"),
+    graph.GatherElements: _gather("GatherElements"),
+    graph.GatherND: _gather("GatherND"),
     graph.ScatterElements: _along("ScatterElements"),
     graph.ScatterND: _along("ScatterND"),
     graph.NonZero: _same("NonZero"),

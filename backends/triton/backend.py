@@ -40,7 +40,9 @@ class TritonBackend(Evaluated):
 
     name = "triton"
     description = TargetDescription("triton", keeps)
-    lowering = f"{TO_TILES.replace(',fuse', ',split-reductions,fuse')},schedule,plan-memory"
+    lowering = (
+        TO_TILES.replace(",fuse", ",split-products,split-reductions,fuse") + ",schedule,plan-memory"
+    )
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

@@ -16,7 +16,11 @@ pytest.importorskip("onnxruntime")
 ORT = "ONNX Runtime's own result differs from ONNX's"
 EMPTY = "ONNX Runtime reduces no empty tensor of booleans"
 
+NOISE = "wants the rounding errors of another order of sums, 2e-7, where the sum is 0"
+
 EXCLUDED: dict[str, str] = {
+    "test_dft_inverse": NOISE,
+    "test_dft_inverse_opset19": NOISE,
     "test_resize_downsample_scales_cubic_align_corners": ORT,
     "test_resize_downsample_scales_linear_align_corners": ORT,
     "test_resize_downsample_sizes_nearest_not_smaller": ORT,

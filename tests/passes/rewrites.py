@@ -29,6 +29,7 @@ from aicc.passes import (
     scale_fold,
     scatter_to_select,
     sink_norm,
+    split_products,
     split_reductions,
 )
 from aicc.passes.layouts import absorb
@@ -321,6 +322,26 @@ def _split(s: Sketch) -> SSAValue:
     return s.b.emit(cls, x, axes=[0], keepdims=s.flip())
 
 
+def _split_matmul(s: Sketch) -> SSAValue:
+    batch, m, n, k = s.pick([], [2]), s.pick(1, 3), s.pick(1, 5), s.pick(32, 64)
+    dtype = s.pick(f32, "f16", "i32")
+    x, w = s.input([*batch, m, k], dtype), s.input([*s.pick([], batch), k, n], dtype)
+    return s.b.emit(graph.MatMul, x, w)
+
+
+def _split_attention(s: Sketch) -> SSAValue:
+    b, g, keys, d, e = s.pick(1, 2), s.pick(1, 2), s.pick(32, 64), s.pick(1, 3), s.pick(2, 3)
+    heads, queries = g * s.pick(1, 2), s.pick(1, 1, 3)
+    q, k, v = s.input([b, heads, queries, d]), s.input([b, g, keys, d]), s.input([b, g, keys, e])
+    mask = None
+    if s.flip():
+        shape = [s.pick(1, b), s.pick(1, heads), s.pick(1, queries), s.pick(keys, keys, 1)]
+        mask = s.given(s.array(shape, s.pick("i1", f32)))
+    causal = "lower_right" if queries == 1 and s.flip() else "none"
+    params = {"scale": 0.5, "causal": causal, "softcap": s.pick(0.0, 2.0)}
+    return s.b.emit(graph.Attention, q, k, v, mask, **params)
+
+
 def _sink_norm(s: Sketch) -> SSAValue:
     x = s.input(shape := [2, 3, s.pick(4, 16)], dtype := s.pick(f32, "f64"))
     columns = shape[-1]
@@ -410,6 +431,8 @@ PATTERNS: dict[type, Make] = {
     scatter_to_select.OfElements: _scatter_elements,
     scatter_to_select.OfSlice: _scatter_slice,
     split_reductions.Split: _split,
+    split_products.SplitMatMul: _split_matmul,
+    split_products.SplitAttention: _split_attention,
     narrow_products.NarrowMatMul: _narrow_matmul,
     narrow_products.NarrowConv: _narrow_conv,
     integer_products.IntegerMatMul: _integer_matmul,

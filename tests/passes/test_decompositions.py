@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 
-from aicc.backends.numpy.backend import NumpyBackend
 from aicc.failing import Setting, trouble
 from aicc.fuzz.drawers import DRAWERS
 from aicc.fuzz.maker import Maker, Misfit
@@ -17,9 +17,10 @@ from aicc.ir.graph.decompositions import DECOMPOSITIONS
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.types import tensor
 from aicc.pipeline import PassManager, parse_pipeline
+from aicc.targets import backend
 from tests.backends.test_kernels import module_of
 
-NUMPY = NumpyBackend()
+NUMPY: Any = backend("numpy")
 CASES = 12
 LENGTHS = [(1, 1), (8, 8), (31, 31), (160, 100), (211, 211), (1024, 1024)]
 

@@ -34,15 +34,16 @@ def resize(b: GraphBuilder, op: image.Resize) -> Sequence[SSAValue] | None:
 
     None where a size isn't known: places and weights are tables.
     """
-    shape, sizes, n = shape_of(op.input), op.sizes, len(op.axes)
-    if sizes is None or not all(isinstance(d, int) for d in (*sizes, *(shape[a] for a in op.axes))):
+    n, sizes = len(op.axes), _known(op.sizes or (None,))
+    olds = _known([shape_of(op.input)[a] for a in op.axes])
+    if sizes is None or olds is None:
         return None
     dtype = element_type(op.input)
     wide = dtype if op.mode == "nearest" or dtype == f64 else _computed_in(op.input)
     x = b.cast(op.input, wide)
     beyond: list[tuple[int, np.ndarray]] = []
     for i, axis in enumerate(op.axes):
-        size, old = sizes[i], shape[axis]
+        size, old = sizes[i], olds[i]
         scale = op.scales[i] if op.scales is not None else size / old if old else 1.0
         crops = op.coordinate_transformation_mode == "tf_crop_and_resize"
         if size == old and scale == 1 and not crops:

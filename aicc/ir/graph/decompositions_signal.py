@@ -74,15 +74,15 @@ def _roots(n: int, rows: int, columns: int) -> np.ndarray:
     """e^(−2πi·lk/n) for l < rows and k < columns."""
     turns = np.outer(np.arange(rows), np.arange(columns)) % n
     quarters, rest = np.divmod(4 * turns, n)
-    exact = np.array([1, -1j, -1, 1j])[quarters]
+    exact = np.array([1, -1j, -1, 1j], np.complex128)[quarters]
     return np.where(rest == 0, exact, np.exp(-2j * np.pi * turns / n))
 
 
 def _real(roots: np.ndarray) -> np.ndarray:
     """Factors [l, k] as matrices that act on real and imaginary part: [l, 2, k, 2]."""
     out = np.empty((roots.shape[0], 2, roots.shape[1], 2))
-    out[:, 0, :, 0], out[:, 0, :, 1] = roots.real, roots.imag
-    out[:, 1, :, 0], out[:, 1, :, 1] = -roots.imag, roots.real
+    out[:, 0, :, 0], out[:, 0, :, 1] = np.real(roots), np.imag(roots)
+    out[:, 1, :, 0], out[:, 1, :, 1] = -np.imag(roots), np.real(roots)
     return out
 
 
@@ -135,7 +135,7 @@ def _split(b: GraphBuilder, x: SSAValue, n: int, inverse: bool) -> SSAValue:
     re, im = (Term(b, b.slice(x, r + 2, i, i + 1)) for i in range(2))
     c, s = (
         Term(b, b.constant(t[:, :, None], element_type(x)))
-        for t in (turns.real, -turns.imag if inverse else turns.imag)
+        for t in (np.real(turns), np.imag(turns) * (-1 if inverse else 1))
     )
     x = b.emit(Concat, [(re * c - im * s).value, (re * s + im * c).value], axis=r + 2)
     x = b.transpose(x, [*range(r), r + 1, r, r + 2])
