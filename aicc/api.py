@@ -224,6 +224,7 @@ def compile(
     tuning: str | Path | None = None,
     layout: str = "auto",
     exact: bool = False,
+    tf32: bool = False,
 ) -> CompiledModel:
     """Compile a model.
 
@@ -238,11 +239,13 @@ def compile(
     `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names. `layout`:
     where images' channels lie: "auto" (what costs the target least), "nchw", "nhwc", or "none".
     `exact` leaves out the passes that change results in their last bits (`aicc.pipeline.INEXACT`).
+    `tf32` lets a GPU round operands of f32 products to TF32 (see the pass `allow-tf32`).
 
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
     chosen = backend(target or default_target(), custom_calls)
-    pipeline = full_pipeline(chosen.lowering, layout, exact) if pipeline is None else pipeline
+    if pipeline is None:
+        pipeline = full_pipeline(chosen.lowering, layout, exact, tf32)
     request = _Request(
         chosen,
         pipeline,

@@ -112,6 +112,9 @@ def compile(
     exact: Annotated[
         bool, typer.Option(help="Leave out passes that change results in their last bits.")
     ] = False,
+    tf32: Annotated[
+        bool, typer.Option(help="Let a GPU round operands of float32 products to TF32.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write a page that shows the compile: report.html.")
     ] = None,
@@ -141,6 +144,7 @@ def compile(
             tuning,
             layout,
             exact,
+            tf32,
         )
     if explain_fusion:
         _explain(remarks)
@@ -190,6 +194,7 @@ def _compile(
     tuning: Path | None = None,
     layout: str = "auto",
     exact: bool = False,
+    tf32: bool = False,
 ) -> CompiledModel:
     import aicc.api
     from aicc.dims import parse_dim_options
@@ -206,6 +211,7 @@ def _compile(
         tuning=tuning,
         layout=layout,
         exact=exact,
+        tf32=tf32,
     )
 
 

@@ -32,8 +32,12 @@ INEXACT = ("batch-norm-fold", "scale-fold", "sink-norm", "raise-composites", "wi
 """Passes that change results in their last bits, equal as their formulas are on real numbers."""
 
 
-def full_pipeline(lowering: str, layout: str = "auto", exact: bool = False) -> str:
+def full_pipeline(
+    lowering: str, layout: str = "auto", exact: bool = False, tf32: bool = False
+) -> str:
     """The default pipeline with a target's own lowering at its end; `exact` leaves `INEXACT` out.
+
+    `tf32` lets products of f32 be TF32, before kernels are scheduled for a GPU.
 
     Raises InputError.
     """
@@ -45,6 +49,8 @@ def full_pipeline(lowering: str, layout: str = "auto", exact: bool = False) -> s
     elif layout != "auto":
         passes += f"{{layout={layout}}}"
     whole = f"{passes},{lowering}" if lowering else passes
+    if tf32:
+        whole = whole.replace(",schedule,", ",allow-tf32,schedule,")
     if exact:
         whole = ",".join(p for p in whole.split(",") if p not in INEXACT)
     return whole

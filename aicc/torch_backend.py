@@ -7,6 +7,8 @@ one warning that names it) or "error"; `pipeline`; `verify_each`; `tuning`, a re
 `verify`, True or a folder: the first call of each graph is compared with eager, and a difference
 beyond rounding is an error that names the pass and the op (see `aicc.bisect`).
 
+Products of float32 may be TF32 on a GPU where ``torch.set_float32_matmul_precision`` says so.
+
 `quantize`, a recipe of `aicc quantize`, is for inference: parameters become constants, as they are
 when the graph is compiled. `samples` are what it calibrates on, a list of tuples of the tensors
 that the model is called with.
@@ -146,6 +148,7 @@ def _compile(
         owned_outputs=True,
         custom_calls=torch_call,
         tuning=options.tuning,
+        tf32=torch.get_float32_matmul_precision() != "highest",
     )
     run = runner(imported, compiled, frozen)
     if options.verify:

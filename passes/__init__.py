@@ -14,6 +14,7 @@ def _pass(module: str, cls: str) -> Callable[[], type[ModulePass]]:
 
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "assign-layouts": _pass("assign_layouts", "AssignLayouts"),
+    "allow-tf32": _pass("allow_tf32", "AllowTf32"),
     "batch-norm-fold": _pass("batch_norm_fold", "BatchNormFold"),
     "canonicalize": _pass("canonicalize", "Canonicalize"),
     "constant-fold": _pass("constant_fold", "ConstantFold"),

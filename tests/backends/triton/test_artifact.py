@@ -117,3 +117,14 @@ def test_kernels_spill_nothing_and_use_tensor_cores():
         assert used["shared"] <= (166_912 if "sm_80" in name else 232_448), name
         assert used["tensor_cores"] == (not name.startswith("softmax")), name
         assert used["wgmma"] == (used["tensor_cores"] and name.endswith("sm_90")), name
+
+
+def test_products_of_f32_are_tf32_where_that_is_allowed():
+    torch = pytest.importorskip("torch")
+    model, x = torch.nn.Linear(256, 256).eval(), torch.randn(128, 256)
+    wide, narrow = (
+        aicc.compile(model, [x], target="triton", chips=("sm_90",), tf32=tf32)
+        for tf32 in (False, True)
+    )
+    assert 'input_precision="ieee"' in wide.source and "tf32" not in wide.source
+    assert 'input_precision="tf32"' in narrow.source and "ieee" not in narrow.source
