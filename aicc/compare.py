@@ -105,12 +105,14 @@ INNER: dict[type[GraphOp], Callable[[np.ndarray], np.ndarray]] = {
 }
 """Ops that cancel inside: how large the numbers are whose rounding counts, from their operand."""
 
+
+def _largest_side(op: Any) -> float:
+    return float(max((d for d in shape_of(op.input)[2:] if isinstance(d, int)), default=1))
+
+
 PLACES: dict[type[GraphOp], tuple[int, Callable[[Any], float]]] = {
     graph.GridSample: (1, lambda op: 1.0),
-    graph.DeformConv: (
-        2,
-        lambda op: float(max(d for d in shape_of(op.input)[2:] if isinstance(d, int))),
-    ),
+    graph.DeformConv: (2, _largest_side),
     graph.RoiAlign: (1, lambda op: 1.0),
 }
 """Ops that add to an operand what may be larger than it: which operand, and how large that is."""

@@ -9,6 +9,9 @@ beyond rounding is an error that names the pass and the op (see `aicc.bisect`).
 
 Products of float32 may be TF32 on a GPU where ``torch.set_float32_matmul_precision`` says so.
 
+`cuda_graphs`: an inference graph's launches are recorded and replayed, once for each set of shapes
+(see `aicc.backends.triton.graphs`); of training, where saved tensors come and go, none are.
+
 `quantize`, a recipe of `aicc quantize`, is for inference: parameters become constants, as they are
 when the graph is compiled. `samples` are what it calibrates on, a list of tuples of the tensors
 that the model is called with.
@@ -58,6 +61,7 @@ class Options:
     verify_each: bool = False
     verify: bool | str = False
     tuning: str | None = None
+    cuda_graphs: bool = False
     quantize: str | None = None
     samples: Sequence[Any] | None = None
 
@@ -150,7 +154,8 @@ def _compile(
         tuning=options.tuning,
         tf32=torch.get_float32_matmul_precision() != "highest",
     )
-    run = runner(imported, compiled, frozen)
+    replays = options.cuda_graphs and kind == "inference" and on_gpu(gm)
+    run = runner(imported, compiled, frozen, replays)
     if options.verify:
         from aicc.torch_verify import verified
 
@@ -185,14 +190,20 @@ def runner(
     imported: ImportedGraph,
     compiled: aicc.api.CompiledModel,
     frozen: Collection[int] = (),
+    replays: bool = False,
 ) -> Callable[..., list[Any]]:
     """Torch values in, torch values out, in the order that the FX graph has.
 
-    Inputs at the positions in `frozen` are constants of the compiled model.
+    Inputs at the positions in `frozen` are constants of the compiled model. With `replays` its
+    launches are a CUDA graph.
     """
     outputs, mutations = imported.outputs, imported.mutations
     program = compiled._program
     on_tensors = getattr(program, "on_tensors", None)  # of targets that run on torch's own memory
+    if on_tensors is not None and replays:
+        from aicc.backends.triton.graphs import Replayed
+
+        on_tensors = Replayed(on_tensors)
 
     def run(*args: Any) -> list[Any]:
         device = next((a.device for a in args if isinstance(a, torch.Tensor)), None)
