@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import SSAValue
 
 from aicc.frontends.onnx.context import NodeContext
 from aicc.frontends.onnx.errors import ImportError_
-from aicc.frontends.onnx.ops_control import end_block
 from aicc.frontends.onnx.table import onnx_op
+from aicc.frontends.recurrence import Step, run_steps
 from aicc.ir import graph
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import i1, i64
-from aicc.ir.types import element_type, rank_of, shape_of, tensor
+from aicc.ir.types import element_type, rank_of, shape_of
 
 Activation = Callable[[GraphBuilder, SSAValue], SSAValue]
-Step = Callable[[GraphBuilder, SSAValue, list[SSAValue]], list[SSAValue]]
 
 
 def _activation(name: str, alpha: float | None, beta: float | None) -> Activation:
@@ -147,40 +145,9 @@ class _Cell:
 
     def run(self, d: int, projected: SSAValue, states: list[SSAValue], step: Step):
         """One direction: the hidden state at each step, and the final states."""
-        b = self.c.b
         reverse = self.direction == "reverse" or d == 1
-        length = b.size(self.x, 0)
-        block = Block(arg_types=[tensor((), i64), *(s.type for s in states)])
-        inside = b.in_block(block)
-        index = block.args[0]
-        if reverse:
-            last = inside.emit(graph.Sub, inside.size(self.x, 0), inside.constant(1, i64))
-            index = inside.emit(graph.Sub, last, index)
-        now = inside.emit(graph.Gather, projected, index, axis=0)
-        old: list[SSAValue] = list(block.args[1:])
-        new = step(inside, now, old)
-        shown = new[0]
-        if self.c.has(4):
-            lengths = inside.cast(inside.unsqueeze(self.c[4], [1]), i64)
-            alive = inside.emit(graph.Lt, index, lengths)
-            new = [inside.emit(graph.Select, alive, n, o) for n, o in zip(new, old, strict=True)]
-            shown = inside.emit(graph.Select, alive, shown, inside.scalar_like(0, shown))
-        end_block(block, [inside.constant(True, i1), *new, shown])
-        steps = tensor((shape_of(self.x)[0], *shape_of(shown)), element_type(shown))
-        made = b.build(
-            graph.Loop,
-            length,
-            None,
-            states,
-            result_types=[*(s.type for s in states), steps],
-            regions=[Region(block)],
-        ).results
-        sequence = made[-1]
-        if reverse:
-            sequence = b.emit(
-                graph.Slice, sequence, axes=[0], starts=[-1], limits=[-(2**63) + 1], steps=[-1]
-            )
-        return sequence, list(made[:-1])
+        lengths = self.c[4] if self.c.has(4) else None
+        return run_steps(self.c.b, projected, states, step, reverse, lengths)
 
     def outputs(self, sequences: list[SSAValue], finals: list[list[SSAValue]]) -> list[SSAValue]:
         """Y[T, D, N, H] and the final states [D, N, H], or batch first."""

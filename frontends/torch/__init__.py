@@ -10,6 +10,7 @@ from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselve
     ops_index,
     ops_nn,
     ops_quant,
+    ops_recurrent,
     ops_reduce,
     ops_tensor,
 )
