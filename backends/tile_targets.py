@@ -28,8 +28,9 @@ COMPOSITES = (
     graph.Gelu,
     graph.Quantize,
     graph.Dequantize,
+    graph.Loop,
 )
-"""Composites that get a kernel of their own, or are taken apart only there."""
+"""Ops that get a kernel of their own, are taken apart only there, or are run by the host."""
 
 TO_TILES = (
     "raise-composites,gather-log-softmax,scatter-to-select,simplify-masks,canonicalize,cse,dce,"

@@ -50,7 +50,8 @@ def decomposed(op: GraphOp) -> list[GraphOp]:
         return []
     for old, new in zip(op.results, values, strict=True):
         if new is not None:
-            new._type = old.type
+            if new.owner in made:
+                new._type = old.type
             old.replace_all_uses_with(new)
     op.detach()
     op.erase()

@@ -268,8 +268,12 @@ def loop(m: Maker, cls: type[GraphOp]) -> object:
     x = m.pick(_computed, 0, 3)
     type = x.type
     m.need(is_static(shape_of(x)))
-    trips = m.fresh([], i64, np.array(m.integer(0, 3)))
-    going = m.fresh([], i1, np.array(True))
+    count, goes_on = np.array(m.integer(0, 3)), np.array(True)
+    if m.chance(0.5):
+        trips, going = m.fresh([], i64, count), m.fresh([], i1, goes_on)
+    else:
+        trips, going = m.b.constant(count), m.b.constant(goes_on)
+        m.arrays.update({trips: count, going: goes_on})
     block = Block(arg_types=[tensor([], i64), type])
     m.arrays[block.args[0]] = np.array(0)
     m.arrays[block.args[1]] = m.array(x)

@@ -16,10 +16,11 @@ from aicc.backends.ascendc.locals import Overflow
 from aicc.backends.ascendc.project import Project
 from aicc.backends.c_text import Unprintable
 from aicc.backends.tile_targets import TO_TILES, Evaluated, keeps
-from aicc.ir import tile
+from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
+from aicc.ir.op import GraphOp
 
 FORMS = ("asc", "custom_op")
 """Kinds of projects."""
@@ -52,11 +53,16 @@ def placed(kernel: Operation) -> dict[str, dict[str, int]]:
     return {}
 
 
+def keeps_in_project(op: GraphOp) -> bool:
+    """As other targets of tiles, but no loops, which its host can't run: they are unrolled."""
+    return keeps(op) and not isinstance(op, graph.Loop)
+
+
 class AscendBackend(Evaluated):
     """Prints kernels in Ascend C, and runs them on an emulator of the chip's vector cores."""
 
     name = "ascendc"
-    description = TargetDescription("ascendc", keeps, fits, placed)
+    description = TargetDescription("ascendc", keeps_in_project, fits, placed)
     to_tiles = TO_TILES.replace("lower-to-tile", f"pad-images,lower-to-tile{{longest={LONGEST}}}")
     lowering = f"{to_tiles},fit-tiles,place-tiles,dce,plan-memory"
 

@@ -37,10 +37,10 @@ def drawn(cls, count):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                value = DRAWERS[cls](maker, cls)
+                value: Any = DRAWERS[cls](maker, cls)
         except Misfit:
             continue
-        yield maker.case(list(value.owner.results))  # type: ignore[attr-defined]
+        yield maker.case(value if isinstance(value, list) else list(value.owner.results))
         count -= 1
         if not count:
             return

@@ -20,6 +20,7 @@ from aicc.ir.graph import (
     attention,
     binary,
     creation,
+    decompositions_control,
     decompositions_grad,
     decompositions_image,
     decompositions_signal,
@@ -31,6 +32,7 @@ from aicc.ir.graph import (
     unary,
 )
 from aicc.ir.graph.contract import ConvTranspose, ConvWeightGrad, DeformConv, MatMul
+from aicc.ir.graph.control import Loop
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.graph.indexing import Gather
 from aicc.ir.graph.resampling import padded_places
@@ -378,6 +380,7 @@ DECOMPOSITIONS: dict[type[GraphOp], Decomposition] = {
     reduce.ArgMax: _arg_reduce,
     reduce.ArgMin: _arg_reduce,
     Pad: _pad,
+    Loop: decompositions_control.loop,
     misc.Quantize: _quantize,
     misc.Dequantize: _dequantize,
     pool.MaxPool: decompositions_image.max_pool,
