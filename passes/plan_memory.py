@@ -20,6 +20,8 @@ from aicc.passes.arena import Block, place, stacked
 from aicc.passes.fusion_groups import size_of
 
 CONTROL_FLOW = (graph.If, graph.Loop)
+WRITING = (graph.ScatterND, graph.ScatterElements, graph.TopK, graph.Sort)
+"""Ops without a kernel whose results are in no case their operands' memory."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def roots_of(
         if isinstance(op, tile.Launch):
             roots |= {r: frozenset([r]) for r in op.outputs}
             continue
-        if isinstance(op, (*copying, graph.ScatterND)):
+        if isinstance(op, (*copying, *WRITING)):
             continue
         read = none.union(*(roots.get(v, none) for v in operands_of(op)))
         roots |= dict.fromkeys(op.results, read)

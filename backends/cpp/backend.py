@@ -31,7 +31,7 @@ from aicc.ir.tile.extents import UnknownSize
 from aicc.ir.types import element_type, shape_of
 
 HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
-MODEL_HEADER = HEADER.replace("\n", '\n#include "scatter.h"\n', 1)
+MODEL_HEADER = HEADER.replace("\n", '\n#include "order.h"\n#include "scatter.h"\n', 1)
 FOOTER = "}  // namespace aicc\n"
 
 LONGEST = 1024

@@ -7,15 +7,21 @@
 
 namespace aicc {
 
-enum class join { none, add, mul };
+enum class join { none, add, mul, max, min };
+
+// One element joined with another; NaN wins where the greater or the smaller is wanted.
+template <join J, class T>
+AICC_INLINE T joined(T x, T y) {
+  if (J == join::add) return x + y;
+  if (J == join::mul) return x * y;
+  if (J == join::max) return x > y || x != x ? x : y;
+  if (J == join::min) return x < y || x != x ? x : y;
+  return y;
+}
 
 template <join J, class T>
 AICC_INLINE void join_slices(T* to, const T* from, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) {
-    if (J == join::none) to[j] = from[j];
-    if (J == join::add) to[j] += from[j];
-    if (J == join::mul) to[j] *= from[j];
-  }
+  for (int64_t j = 0; j < n; ++j) to[j] = joined<J>(to[j], from[j]);
 }
 
 // out = x, but for `count` slices of `size` elements, which are joined with `updates` one after the
@@ -47,6 +53,40 @@ bool scatter_slices(T* out, const T* x, const I* indices, const T* updates, cons
     const int64_t first = p * COLUMNS, n = std::min(COLUMNS, size - first);
     for (int64_t i = 0; i < count; ++i)
       join_slices<J>(out + place(i) * size + first, updates + i * size + first, n);
+  });
+  return true;
+}
+
+// out = x, but for the elements of `updates`, of sizes `counts`, each joined with the one of the same
+// place but along `axis`, where the index of that place says: x has sizes `shape`. False, and out
+// unfinished, where an index is out of range.
+template <join J, class T, class I>
+bool scatter_elements(T* out, const T* x, const I* indices, const T* updates, const int64_t* shape,
+                      const int64_t* counts, int64_t rank, int64_t axis) {
+  int64_t all = 1, lines = 1, inner = 1, step = 1;
+  for (int64_t d = 0; d < rank; ++d) all *= shape[d];
+  for (int64_t d = 0; d < rank; ++d) lines *= d == axis ? 1 : counts[d];
+  for (int64_t d = axis + 1; d < rank; ++d) inner *= counts[d], step *= shape[d];
+  const int64_t n = counts[axis], size = shape[axis];
+  for (int64_t i = 0; i < lines * n; ++i)
+    if (int64_t(indices[i]) < -size || int64_t(indices[i]) >= size) return false;
+  constexpr int64_t PART = 1 << 14;
+  run_programs((all + PART - 1) / PART, double(all) / 4, [&](int64_t p) {
+    const int64_t first = p * PART;
+    std::memcpy(out + first, x + first, size_t(std::min(PART, all - first)) * sizeof(T));
+  });
+  run_programs(lines, double(lines) * double(n) * 4, [&](int64_t line) {
+    int64_t at = 0, rest = line, stride = 1;  // where the line begins in out
+    for (int64_t d = rank - 1; d >= 0; --d) {
+      if (d != axis) at += rest % counts[d] * stride, rest /= counts[d];
+      stride *= shape[d];
+    }
+    const int64_t first = line / inner * n * inner + line % inner;
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t index = int64_t(indices[first + j * inner]);
+      T* to = out + at + (index < 0 ? index + size : index) * step;
+      *to = joined<J>(*to, updates[first + j * inner]);
+    }
   });
   return true;
 }

@@ -12,10 +12,10 @@ from aicc.ir.types import tensor
 from tests.backends.test_kernels import module_of
 
 
-def scatter(shape, tuples, dtype: str, index: str, reduction: str):
+def scatter(shape, tuples, dtype: str, index: str, *reductions: str):
     def body(b, x, indices, updates):
-        y = b.emit(graph.ScatterND, x, indices, updates, reduction=reduction)
-        return [b.emit(graph.Add, y, x), y]
+        made = [b.emit(graph.ScatterND, x, indices, updates, reduction=r) for r in reductions]
+        return [b.emit(graph.Add, made[0], x), *made]
 
     inner = [*tuples[:-1], *shape[tuples[-1] :]]
     types = (tensor(shape, dtype), tensor(tuples, index), tensor(inner, dtype))
@@ -35,7 +35,16 @@ def drawn(shape, tuples, dtype: str, index: str) -> list[np.ndarray]:
     return [x, at.astype(numpy[index]), updates]
 
 
-@pytest.mark.parametrize("reduction", ["none", "add", "mul"])
+def native(module, inputs: list[np.ndarray]) -> None:
+    """No part of the model is left to Python, and its results are NumPy's to the last bit."""
+    want = aicc.compile(module.clone(), target="numpy").run(inputs)
+    compiled = aicc.compile(module, target="cpp")
+    program = compiled._program
+    assert isinstance(program, CppProgram) and program.native is not None
+    for g, w in zip(compiled.run(inputs), want, strict=True):
+        np.testing.assert_array_equal(g, w)
+
+
 @pytest.mark.parametrize("dtype, index", [("f32", "i64"), ("f64", "i32"), ("i64", "i64")])
 @pytest.mark.parametrize(
     "shape, tuples",
@@ -48,17 +57,9 @@ def drawn(shape, tuples, dtype: str, index: str) -> list[np.ndarray]:
         ([4, 3], [0, 1]),
     ],
 )
-def test_scattered_slices(shape, tuples, dtype, index, reduction):
-    module, inputs = (
-        scatter(shape, tuples, dtype, index, reduction),
-        drawn(shape, tuples, dtype, index),
-    )
-    want = aicc.compile(module.clone(), target="numpy").run(inputs)
-    compiled = aicc.compile(module, target="cpp")
-    program = compiled._program
-    assert isinstance(program, CppProgram) and program.native is not None
-    for g, w in zip(compiled.run(inputs), want, strict=True):
-        np.testing.assert_array_equal(g, w)
+def test_scattered_slices(shape, tuples, dtype, index):
+    module = scatter(shape, tuples, dtype, index, "none", "add", "mul", "max")
+    native(module, drawn(shape, tuples, dtype, index))
 
 
 @pytest.mark.parametrize("wrong", [7, -8, 1 << 40])
@@ -70,7 +71,60 @@ def test_places_outside_are_errors(wrong):
         compiled.run(inputs)
 
 
-@pytest.mark.parametrize("dtype, reduction", [("f16", "add"), ("f32", "max")])
+@pytest.mark.parametrize("dtype, index", [("f32", "i64"), ("i32", "i32")])
+@pytest.mark.parametrize(
+    "shape, counts, axis",
+    [([7], [4], 0), ([5, 300], [9, 200], 0), ([4, 6, 3], [4, 2, 3], 1), ([3, 8], [0, 8], 1)],
+)
+def test_scattered_elements(shape, counts, axis, dtype, index):
+    """Of updates that replace, no two come to one place."""
+    rng = np.random.default_rng(0)
+    lines = [d for i, d in enumerate(counts) if i != axis]
+    once = [rng.permutation(shape[axis])[: counts[axis]] for _ in range(int(np.prod(lines)))]
+    unique = counts[axis] <= shape[axis]
+    numpy = {"f32": np.float32, "i32": np.int32, "i64": np.int64}
+
+    def body(b, x, often, once, updates):
+        y = b.emit(graph.Neg, x)
+        made = [
+            b.emit(graph.ScatterElements, y, often, updates, axis=axis, reduction=r)
+            for r in ("add", "mul", "max", "min")
+        ]
+        if unique:
+            made.append(b.emit(graph.ScatterElements, y, once, updates, axis=axis))
+        return [b.emit(graph.Add, made[0], x), *made]
+
+    often = rng.integers(-shape[axis], shape[axis], counts)
+    once = (
+        np.moveaxis(np.array(once, np.int64).reshape(*lines, counts[axis]), -1, axis)
+        if unique
+        else often
+    )
+    at = [a.astype(numpy[index]) for a in (often, once)]
+    x, updates = (rng.integers(-9, 9, s).astype(numpy[dtype]) for s in (shape, counts))
+    types = (tensor(shape, dtype), *[tensor(counts, index)] * 2, tensor(counts, dtype))
+    native(module_of(body, *types), [x, *at, updates])
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
+@pytest.mark.parametrize("shape, axis, k", [([9], 0, 3), ([300, 40], 0, 7), ([4, 65, 3], 1, 65)])
+def test_lines_in_order(shape, axis, k, dtype):
+    def body(b, x):
+        y = b.emit(graph.Abs, x)
+        made = []
+        for largest in (True, False):
+            made += b.build(graph.TopK, y, axis=axis, k=[k], largest=largest).results
+            made += b.build(graph.Sort, y, axis=axis, descending=largest).results
+        return [b.emit(graph.Neg, made[0]), *made]
+
+    numpy = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
+    x = np.random.default_rng(0).integers(-9, 9, shape).astype(numpy[dtype])
+    if x.dtype.kind == "f":
+        x.flat[[1, 2, 5]] = np.nan, np.inf, np.nan
+    native(module_of(body, tensor(shape, dtype)), [x])
+
+
+@pytest.mark.parametrize("dtype, reduction", [("f16", "add"), ("i8", "none")])
 def test_others_are_left_to_python(dtype, reduction):
     compiled = aicc.compile(scatter([7, 5], [9, 1], dtype, "i64", reduction), target="cpp")
     program = compiled._program
