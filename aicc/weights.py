@@ -6,6 +6,8 @@ say what they are.
 
 from __future__ import annotations
 
+import json
+import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,8 +37,20 @@ _NATIVE = frozenset(
 )
 
 
+_ELEMENTS = {
+    "BOOL": "bool",
+    **{
+        f"{kind}{bits}": f"{name}{bits}"
+        for kind, name in (("I", "int"), ("U", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+}
+"""The format's names of element types, and NumPy's."""
+
+
 class SafetensorsTable(Mapping[str, np.ndarray]):
-    """The tensors of a file by name, each read when it is first asked for."""
+    """The tensors of a file by name: read-only views of it, whose pages are read when touched."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -45,11 +59,22 @@ class SafetensorsTable(Mapping[str, np.ndarray]):
         except (SafetensorError, OSError) as e:
             raise ArtifactError(f"{path}: not a safetensors file, or damaged: {e}") from e
         self._names = frozenset(self._file.keys())
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            self._header = json.loads(file.read(size))
+            self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[
+                8 + size :
+            ]
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
             raise KeyError(name)
-        return self._file.get_tensor(name)
+        about = self._header[name]
+        if about["dtype"] not in _ELEMENTS:
+            return self._file.get_tensor(name)
+        first, end = about["data_offsets"]
+        flat = np.frombuffer(self._data[first:end], _ELEMENTS[about["dtype"]])
+        return flat.reshape(about["shape"])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
