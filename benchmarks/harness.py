@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -98,8 +97,14 @@ def fresh(script: str | Path, *args: str, env: Mapping[str, str] | None = None) 
 
 
 def peak_rss() -> int:
-    """The most bytes of memory that this process held at once."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most bytes of memory that this process held at once, since its program began.
+
+    (What `getrusage` says includes the process that started it.)
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status names no VmHWM")
 
 
 def machine() -> dict[str, Any]:

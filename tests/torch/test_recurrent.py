@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import aicc
+from aicc.backends.cpp.backend import CppProgram
 from aicc.ir import graph
 
 torch = pytest.importorskip("torch")
@@ -63,4 +64,5 @@ def test_a_batch_that_is_not_known():
 def test_the_loop_is_native_in_cpp():
     torch.manual_seed(0)
     model = check(torch.nn.LSTM(16, 24, num_layers=2), torch.randn(8, 2, 16), target="cpp")
-    assert model._program.native is not None
+    program = model._program
+    assert isinstance(program, CppProgram) and program.native is not None
