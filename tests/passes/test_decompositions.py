@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import aicc
 from aicc.failing import Setting, trouble
 from aicc.fuzz.drawers import DRAWERS
 from aicc.fuzz.maker import Maker, Misfit
@@ -71,3 +73,28 @@ def test_fourier_transforms_of_all_lengths(n, given, inverse, onesided):
     assert not any(isinstance(op, graph.DFT) for op in lowered.walk())
     (got,) = NUMPY.run(lowered, [x])
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_places_that_are_no_numbers_read_no_foreign_memory(mode, padding):
+    params = {"mode": mode, "padding_mode": padding}
+    module = module_of(
+        lambda b, x, g: [b.emit(graph.GridSample, x, g, **params)],
+        tensor((1, 2, 5, 7), "f32"),
+        tensor((1, 4, 3, 2), "f32"),
+    )
+    rng = np.random.default_rng(0)
+    x, places = (rng.uniform(-1, 1, s).astype(np.float32) for s in ((1, 2, 5, 7), (1, 4, 3, 2)))
+    places[0, 1] = np.nan, np.inf
+    places[0, 2, 0] = 3e38, -3e38
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (got,) = aicc.compile(module, target="cpp").run([x, places])
+    kept = np.delete(np.arange(4), [1, 2])
+    with torch.no_grad():
+        names = {"linear": "bilinear", "cubic": "bicubic"}
+        want = torch.nn.functional.grid_sample(
+            torch.tensor(x), torch.tensor(places), names.get(mode, mode), padding, False
+        ).numpy()
+    np.testing.assert_allclose(got[:, :, kept], want[:, :, kept], rtol=1e-4, atol=1e-5)

@@ -181,6 +181,11 @@ def _sampled(
     return total
 
 
+def _index(place: Term, size: int) -> Term:
+    """A whole place as an index that lies inside, even of NaN."""
+    return place.cast(i32).clip(0, size - 1)
+
+
 def _known(dims: Sequence[Any]) -> list[int] | None:
     return list(dims) if all(isinstance(d, int) for d in dims) else None
 
@@ -213,13 +218,13 @@ def grid_sample(b: GraphBuilder, op: image.GridSample) -> Sequence[SSAValue] | N
 
 def _placed(at: Term, size: int, op: image.GridSample) -> tuple[Term, Term | None]:
     place, inside = _tap_places(at, size, op)
-    return place.cast(i32), inside
+    return _index(place, size), inside
 
 
 def _corners(p: Term, size: int) -> list[tuple[Term, Term, Term]]:
     """Both neighbours of each coordinate, which lie inside, and their weights."""
     return [
-        (at.clip(0, size - 1).cast(i32), (at >= 0) & (at < size), weight)
+        (_index(at.clip(0, size - 1), size), (at >= 0) & (at < size), weight)
         for at, weight in _taps(p, "linear")
         if weight is not None
     ]
@@ -280,7 +285,7 @@ def roi_align(b: GraphBuilder, op: image.RoiAlign) -> Sequence[SSAValue] | None:
         base = p.floor()
         near = [(base, 1 - (p - base)), ((base + 1).clip(0, size - 1), p - base)]
         corners.append(
-            [(_spots(at.cast(i32), i, spots), None, _spots(w, i, spots)) for at, w in near]
+            [(_spots(_index(at, size), i, spots), None, _spots(w, i, spots)) for at, w in near]
         )
     assert inside is not None
     images = b.emit(Gather, op.input, op.batch_indices, axis=0)
