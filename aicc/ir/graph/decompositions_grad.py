@@ -14,6 +14,7 @@ from aicc.ir.builder import GraphBuilder
 from aicc.ir.dtypes import f32, i64, ui32
 from aicc.ir.graph import binary, contract, pool
 from aicc.ir.graph.indexing import Gather
+from aicc.ir.graph.resampling import window_counts
 from aicc.ir.graph.shape import Concat, Slice
 from aicc.ir.symbols import ceildiv
 from aicc.ir.types import element_type, rank_of, shape_of
@@ -91,7 +92,10 @@ def avg_pool_grad(b: GraphBuilder, op: pool.AvgPoolGrad) -> Sequence[SSAValue] |
         return None
     dy = op.output_grad
     dy = b.cast(dy, f32) if element_type(dy).is_low_precision_float else dy
-    share = b.emit(binary.Div, dy, b.constant(_sizes(op, counts), element_type(dy)))
+    window = (op.kernel_shape, op.strides, op.pads, op.dilations)
+    known: list[Any] = list(counts)
+    divisors = window_counts(spatial, *window, known, op.count_include_pad)
+    share = b.emit(binary.Div, dy, b.constant(np.maximum(divisors, 1), element_type(dy)))
     parts = []
     for choice in _choices(op, spatial, counts):
         part = _per_window(b, share, choice)
@@ -100,20 +104,6 @@ def avg_pool_grad(b: GraphBuilder, op: pool.AvgPoolGrad) -> Sequence[SSAValue] |
             part = b.emit(binary.Select, b.constant(inside), part, b.scalar_like(0, part))
         parts.append(part)
     return [_summed(b, parts, op)]
-
-
-def _sizes(op: pool.AvgPoolGrad, counts: Sequence[Any]) -> np.ndarray:
-    """How many elements each window's mean is over."""
-    n = len(counts)
-    total = np.ones((), np.int64)
-    for i, count in enumerate(counts):
-        start = np.arange(count) * op.strides[i] - op.pads[i]
-        taps = start[:, None] + np.arange(op.kernel_shape[i]) * op.dilations[i]
-        low, high = 0, op.input_spatial[i]
-        if op.count_include_pad:
-            low, high = low - op.pads[i], high + op.pads[n + i]
-        total = total[..., None] * ((taps >= low) & (taps < high)).sum(1)
-    return np.maximum(total, 1)
 
 
 def max_pool_grad(b: GraphBuilder, op: pool.MaxPoolGrad) -> Sequence[SSAValue] | None:

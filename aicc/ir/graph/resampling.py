@@ -1,8 +1,9 @@
-"""Where resampling and padding read along one axis, and with which weights."""
+"""Where resampling, padding and windows read along an axis, and with which weights."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -90,3 +91,24 @@ def padded_places(n: int, low: int, high: int, mode: str) -> np.ndarray:
     period = 2 * (n - 1)
     at = np.abs(at) % period
     return np.where(at >= n, period - at, at)
+
+
+def window_counts(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    counts: Sequence[int],
+    count_include_pad: bool,
+) -> np.ndarray:
+    """How many elements each window's mean is over; what `ceil_mode` adds never counts."""
+    n = len(kernel)
+    total = np.ones((), np.int64)
+    for i in range(n):
+        start = np.arange(counts[i]) * strides[i] - pads[i]
+        taps = start[:, None] + np.arange(kernel[i]) * dilations[i]
+        low = -pads[i] if count_include_pad else 0
+        high = size[i] + (pads[n + i] if count_include_pad else 0)
+        total = total[..., None] * ((taps >= low) & (taps < high)).sum(1)
+    return total

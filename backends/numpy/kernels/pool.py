@@ -13,6 +13,7 @@ import numpy as np
 
 from aicc.backends.numpy.kernels.elementwise import is_low_float
 from aicc.backends.numpy.kernels.windows import ALL, tap_slices
+from aicc.ir.graph.resampling import window_counts
 
 PLANE_BYTES = 1 << 19
 """The planes pooled at once, so that what lies between two passes stays in the cache."""
@@ -180,27 +181,6 @@ def _flat(positions: Sequence[np.ndarray], size: Sequence[int]) -> np.ndarray:
     return flat
 
 
-def _window_counts(
-    size: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    pads: Sequence[int],
-    dilations: Sequence[int],
-    counts: Sequence[int],
-    count_include_pad: bool,
-) -> np.ndarray:
-    """How many elements each window's mean is over; what `ceil_mode` adds never counts."""
-    n = len(kernel)
-    total = np.ones((), np.int64)
-    for i in range(n):
-        start = np.arange(counts[i]) * strides[i] - pads[i]
-        taps = start[:, None] + np.arange(kernel[i]) * dilations[i]
-        low = -pads[i] if count_include_pad else 0
-        high = size[i] + (pads[n + i] if count_include_pad else 0)
-        total = total[..., None] * ((taps >= low) & (taps < high)).sum(1)
-    return total
-
-
 def avg_pool(
     x: np.ndarray,
     *,
@@ -219,7 +199,7 @@ def avg_pool(
     counts = _counts(size, kernel_shape, strides, pads, dilations, ceil_mode)
     window = (kernel_shape, strides, pads, dilations, counts)
     total = _fold_windows(np.add, 0, x, *window)
-    total /= _window_counts(size, *window, count_include_pad).astype(x.dtype)
+    total /= window_counts(size, *window, count_include_pad).astype(x.dtype)
     return total.astype(dtype, copy=False)
 
 
@@ -242,7 +222,7 @@ def avg_pool_grad(
     wide = dy.astype(np.float32) if is_low_float(dtype) else dy
     counts = dy.shape[2:]
     n = len(kernel_shape)
-    share = wide / _window_counts(
+    share = wide / window_counts(
         input_spatial, kernel_shape, strides, pads, dilations, counts, count_include_pad
     ).astype(wide.dtype)
     full = [
