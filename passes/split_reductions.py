@@ -17,8 +17,8 @@ from xdsl.pattern_rewriter import (
 )
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import f32
 from aicc.ir.graph import Div, ReduceMax, ReduceMean, ReduceMin, ReduceProd, ReduceSum
+from aicc.ir.graph.operators import wide
 from aicc.ir.graph.reduce import ReduceOp
 from aicc.ir.types import element_type, static_shape
 
@@ -114,7 +114,7 @@ def halves(op: ReduceOp, shape: tuple[int, ...], axis: int, parts: int) -> SSAVa
     dtype = element_type(op.input)
     combine = SPLITS[type(op)]
     with b.at(op.location):
-        x = b.cast(op.input, f32) if dtype.is_low_precision_float else op.input
+        x = wide(b, op.input)
         if parts == shape[axis]:
             inner = [a for a in op.axes if a != axis]
             apart = axis

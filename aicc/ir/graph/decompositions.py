@@ -35,6 +35,7 @@ from aicc.ir.graph.contract import ConvTranspose, ConvWeightGrad, DeformConv, Ma
 from aicc.ir.graph.control import Loop
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.graph.indexing import Gather
+from aicc.ir.graph.operators import wide as _wide
 from aicc.ir.graph.resampling import padded_places
 from aicc.ir.graph.shape import Pad, Slice
 from aicc.ir.op import GraphOp
@@ -42,10 +43,6 @@ from aicc.ir.symbols import exact_div, floordiv
 from aicc.ir.types import element_type, numel, rank_of, shape_of
 
 Decomposition = Callable[[GraphBuilder, Any], Sequence[SSAValue | None] | None]
-
-
-def _wide(b: GraphBuilder, x: SSAValue) -> SSAValue:
-    return b.cast(x, f32) if element_type(x).is_low_precision_float else x
 
 
 def _bin(b: GraphBuilder, cls: type[GraphOp], x: SSAValue, y: SSAValue | float) -> SSAValue:

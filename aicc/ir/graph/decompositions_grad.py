@@ -11,9 +11,10 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import f32, i64, ui32
+from aicc.ir.dtypes import i64, ui32
 from aicc.ir.graph import binary, contract, pool
 from aicc.ir.graph.indexing import Gather
+from aicc.ir.graph.operators import wide
 from aicc.ir.graph.resampling import window_counts
 from aicc.ir.graph.shape import Concat, Slice
 from aicc.ir.symbols import ceildiv
@@ -90,8 +91,7 @@ def avg_pool_grad(b: GraphBuilder, op: pool.AvgPoolGrad) -> Sequence[SSAValue] |
     counts, spatial = shape_of(op.output_grad)[2:], op.input_spatial
     if spatial is None or not _are_known(*spatial, *counts):
         return None
-    dy = op.output_grad
-    dy = b.cast(dy, f32) if element_type(dy).is_low_precision_float else dy
+    dy = wide(b, op.output_grad)
     window = (op.kernel_shape, op.strides, op.pads, op.dilations)
     known: list[Any] = list(counts)
     divisors = window_counts(spatial, *window, known, op.count_include_pad)
@@ -111,8 +111,7 @@ def max_pool_grad(b: GraphBuilder, op: pool.MaxPoolGrad) -> Sequence[SSAValue] |
     counts, spatial = shape_of(op.output_grad)[2:], op.input_spatial
     if not op.kernel_shape or spatial is None or not _are_known(*spatial, *counts):
         return None
-    dy = op.output_grad
-    dy = b.cast(dy, f32) if element_type(dy).is_low_precision_float else dy
+    dy = wide(b, op.output_grad)
     place = b.constant(np.arange(int(np.prod(spatial))).reshape(spatial), i64)
     zero = b.scalar_like(0, dy)
     parts = []

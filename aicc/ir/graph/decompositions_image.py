@@ -16,7 +16,7 @@ from aicc.ir.dtypes import DType, f32, f64, i32, i64, ui32
 from aicc.ir.graph import binary, image, pool
 from aicc.ir.graph.contract import MatMul
 from aicc.ir.graph.indexing import Gather, GatherElements
-from aicc.ir.graph.operators import Term
+from aicc.ir.graph.operators import Term, wide
 from aicc.ir.graph.reduce import ReduceMax, ReduceMean
 from aicc.ir.graph.resampling import axis_weights, coordinates, nearest
 from aicc.ir.symbols import product
@@ -39,8 +39,7 @@ def resize(b: GraphBuilder, op: image.Resize) -> Sequence[SSAValue] | None:
     if sizes is None or olds is None:
         return None
     dtype = element_type(op.input)
-    wide = dtype if op.mode == "nearest" or dtype == f64 else _computed_in(op.input)
-    x = b.cast(op.input, wide)
+    x = b.cast(op.input, dtype if op.mode == "nearest" else _computed_in(op.input))
     beyond: list[tuple[int, np.ndarray]] = []
     for i, axis in enumerate(op.axes):
         size, old = sizes[i], olds[i]
@@ -106,8 +105,9 @@ def _back(b: GraphBuilder, x: SSAValue, dtype: DType) -> SSAValue:
     return b.cast(x, dtype)
 
 
-def _reflected(x: Term, low: float, high: float) -> Term:
-    """Coordinates reflected into [low, high]."""
+def _reflected(x: Term, size: int, align_corners: bool) -> Term:
+    """Coordinates reflected at the outermost pixels' centres, or at their edges."""
+    low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
     span = high - low
     if span <= 0:
         return x * 0.0
@@ -120,8 +120,7 @@ def _tap_places(x: Term, size: int, op: image.GridSample) -> tuple[Term, Term | 
     if op.padding_mode == "border":
         return x.clip(0, size - 1), None
     if op.padding_mode == "reflection":
-        low, high = (0.0, size - 1.0) if op.align_corners else (-0.5, size - 0.5)
-        return _reflected(x, low, high).round().clip(0, size - 1), None
+        return _reflected(x, size, op.align_corners).round().clip(0, size - 1), None
     return x.clip(0, size - 1), (x >= 0) & (x <= size - 1)
 
 
@@ -207,11 +206,9 @@ def grid_sample(b: GraphBuilder, op: image.GridSample) -> Sequence[SSAValue] | N
         if op.mode != "cubic" and op.padding_mode == "border":
             p = p.clip(0, size - 1)
         elif op.mode != "cubic" and op.padding_mode == "reflection":
-            low, high = (0.0, size - 1.0) if op.align_corners else (-0.5, size - 0.5)
-            p = _reflected(p, low, high).clip(0, size - 1)
+            p = _reflected(p, size, op.align_corners).clip(0, size - 1)
         taps.append([(*_placed(at, size, op), w) for at, w in _taps(p, op.mode)])
-    x = b.cast(op.input, f32) if dtype.is_low_precision_float else op.input
-    planes = b.reshape(x, [*shape[:2], math.prod(sizes)])
+    planes = b.reshape(wide(b, op.input), [*shape[:2], math.prod(sizes)])
     total = _sampled(b, planes, sizes, taps).value
     return [b.cast(b.reshape(total, shape_of(op.result)), dtype)]
 
@@ -289,8 +286,7 @@ def roi_align(b: GraphBuilder, op: image.RoiAlign) -> Sequence[SSAValue] | None:
         )
     assert inside is not None
     images = b.emit(Gather, op.input, op.batch_indices, axis=0)
-    x = b.cast(images, f32) if element_type(images).is_low_precision_float else images
-    planes = b.reshape(x, [count, known[0], math.prod(known[1:])])
+    planes = b.reshape(wide(b, images), [count, known[0], math.prod(known[1:])])
     counts = Term(b, b.unsqueeze(inside.value, [1]))
     whole = [count, known[0], *spots]
     if op.mode == "avg":

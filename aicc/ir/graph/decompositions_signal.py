@@ -9,10 +9,9 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
-from aicc.ir.dtypes import f32
 from aicc.ir.graph import misc
 from aicc.ir.graph.contract import MatMul
-from aicc.ir.graph.operators import Term
+from aicc.ir.graph.operators import Term, wide
 from aicc.ir.graph.shape import Concat, Pad
 from aicc.ir.types import element_type, rank_of, shape_of
 
@@ -38,8 +37,7 @@ def dft(b: GraphBuilder, op: misc.DFT) -> Sequence[SSAValue] | None:
     rank = rank_of(op.input)
     order = [i for i in range(rank) if i != op.axis]
     order.insert(rank - 2, op.axis)
-    x = b.cast(op.input, f32) if dtype.is_low_precision_float else op.input
-    x = b.transpose(b.slice(x, op.axis, 0, used), order)  # [..., length, 1 or 2]
+    x = b.transpose(b.slice(wide(b, op.input), op.axis, 0, used), order)  # [..., length, 1 or 2]
     if op.inverse and op.onesided:
         matrix = _inverse_of_half(n, used, shape[-1] == 2)
     else:

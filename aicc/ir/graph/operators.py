@@ -1,4 +1,4 @@
-"""Values with Python's operators, for formulas that are easier to read as such."""
+"""What decompositions share: values with Python's operators, in the type they are computed in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from aicc.ir.builder import GraphBuilder
+from aicc.ir.dtypes import f32
 from aicc.ir.graph import binary, unary
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type
+
+
+def wide(b: GraphBuilder, x: SSAValue) -> SSAValue:
+    """`x` in the type that it is computed in: f32 for floats of 16 bits and fewer."""
+    return b.cast(x, f32) if element_type(x).is_low_precision_float else x
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,6 @@ class Term:
     def __or__(self, other: Term) -> Term:
         return self._emit(binary.Or, self, other)
 
-    def equals(self, other: Term | float) -> Term:
-        return self._emit(binary.Eq, self, other)
-
     def is_nan(self) -> Term:
         return self._emit(unary.IsNaN, self)
 
@@ -90,10 +93,7 @@ class Term:
 
     def where(self, condition: Term, otherwise: Term | float) -> Term:
         """This value where the condition holds."""
-        other = otherwise.value if isinstance(otherwise, Term) else None
-        if other is None:
-            other = self.b.scalar_like(otherwise, self.value)  # type: ignore[arg-type]
-        return Term(self.b, self.b.emit(binary.Select, condition.value, self.value, other))
+        return self._emit(binary.Select, condition, self, otherwise)
 
     def cast(self, dtype: object) -> Term:
         return Term(self.b, self.b.cast(self.value, dtype))
