@@ -33,8 +33,15 @@ LEAST_FILLED = 0.7
 stay where it is."""
 
 
+ROW_BYTES = 64
+"""Bytes of a column that are multiplied at once, where elements are narrower than 32 bits."""
+
 LEAST_DEPTH = 32
 """Products over less spend more on turning their sums than on summing."""
+
+
+PACKED = ("f32", "bf16", "i8")
+"""Elements that products take from panels."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,35 @@ class Operand:
         """Sizes along and across."""
         return self.along.bound[0], self.across.bound[0]
 
+    @property
+    def group(self) -> int:
+        """How many elements along lie side by side."""
+        assert isinstance(self.load.buffer.type, tile.BufferType)
+        return max(32 // self.load.buffer.type.dtype.bits, 1)
+
+    @property
+    def step(self) -> int:
+        """What the size along is filled up to a multiple of."""
+        return ROW_BYTES * self.group // 4 if self.group > 1 else 1
+
+    @property
+    def deep(self) -> int:
+        """The size along, filled up."""
+        depth = self.shape[0]
+        assert isinstance(depth, int)
+        return -(-depth // self.step) * self.step
+
 
 @dataclass(frozen=True)
 class PackWeights(ModulePass):
     """Give constants that kernels read only as operands of dots the shape ``[P, K, width]``.
 
-    Rows or columns beyond the last are filled up with zeros. All launches of a kernel must have a
-    constant there, and what a program takes must be whole panels.
+    Rows or columns beyond the last are filled up with zeros. Of elements of 16 or 8 bits, as many
+    of a column as fill 32 bits lie side by side, ``[P, K / G, width, G]``: chips multiply and sum
+    them at once. There, K is filled up to 64 bytes of a column.
+
+    All launches of a kernel must have a constant there, and what a program takes must be whole
+    panels.
     """
 
     name = "pack-weights"
@@ -101,13 +130,16 @@ class PackWeights(ModulePass):
         array = constant.value.array
         columns = operand.side == "columns"
         matrix = array.reshape(depth, size) if columns else array.reshape(size, depth).T
-        count = -(-size // self.width)
-        panels = np.zeros((count, depth, self.width), array.dtype)
+        count, deep, group = -(-size // self.width), operand.deep, operand.group
+        panels = np.zeros((count, deep, self.width), array.dtype)
         whole = size // self.width
         split = matrix[:, : whole * self.width].reshape(depth, whole, self.width)
-        panels[:whole] = split.transpose(1, 0, 2)
+        panels[:whole, :depth] = split.transpose(1, 0, 2)
         if whole < count:
-            panels[whole, :, : size - whole * self.width] = matrix[:, whole * self.width :]
+            panels[whole, :depth, : size - whole * self.width] = matrix[:, whole * self.width :]
+        if group > 1:
+            rows = panels.reshape(count, deep // group, group, self.width)
+            panels = np.ascontiguousarray(rows.transpose(0, 1, 3, 2))
         if (name := constant.value.resource) is not None:
             name = f"{name}.{operand.side}{self.width}"
             made = Constant.make(value=DenseAttr.make(panels, name))
@@ -122,11 +154,15 @@ class PackWeights(ModulePass):
         """Have the kernel read panels; False if its blocks cut them."""
         load, across = operand.load, operand.across
         assert isinstance(load.buffer.type, tile.BufferType)
-        depth, size = operand.shape
-        block = bind(across.block[0], kernel.schedule)
-        if not isinstance(block, int) or not isinstance(size, int):
+        (depth, size), deep, group = operand.shape, operand.deep, operand.group
+        block, high = (bind(a.block[0], kernel.schedule) for a in (across, operand.along))
+        if not all(isinstance(d, int) for d in (block, high, depth, size)):
             return False
+        assert isinstance(block, int) and isinstance(size, int)
+        assert isinstance(high, int) and isinstance(depth, int)
         if block % self.width and block < size:
+            return False
+        if high % operand.step and high < depth:
             return False
         made: list[Operation] = []
 
@@ -134,23 +170,22 @@ class PackWeights(ModulePass):
             made.append(op)
             return op.results[0]
 
-        shape = tile_shape(across.result.type)
-        width = add(tile.Size.make(value=[self.width]))
-        goal = with_shape(across.result.type, shape)
-        wide = add(tile.Broadcast.make(width, result_types=[goal]))
-        panel = add(arith.DivUIOp(across.result, wide))
-        inside = add(arith.RemUIOp(across.result, wide))
+        def parts(axis: tile.Axis, of: int) -> tuple[SSAValue, SSAValue]:
+            number = add(tile.Size.make(value=[of]))
+            goal = with_shape(axis.result.type, tile_shape(axis.result.type))
+            wide = add(tile.Broadcast.make(number, result_types=[goal]))
+            return add(arith.DivUIOp(axis.result, wide)), add(arith.RemUIOp(axis.result, wide))
+
+        panel, inside = parts(across, self.width)
+        subscripts, sizes = [panel, operand.along.result, inside], [deep, self.width]
+        if group > 1:
+            row, within = parts(operand.along, group)
+            subscripts, sizes = [panel, row, inside, within], [deep // group, self.width, group]
         Rewriter.insert_op(made, InsertPoint.before(load))
-        count = ceildiv(size, self.width)
-        type = tile.BufferType.of([count, depth, self.width], load.buffer.type.dtype)
+        type = tile.BufferType.of([ceildiv(size, self.width), *sizes], load.buffer.type.dtype)
         Rewriter.replace_value_with_new_type(load.buffer, type)
-        new = tile.Load.make(
-            load.buffer,
-            load.mask,
-            [panel, operand.along.result, inside],
-            strides=[depth * self.width, self.width, 1],
-            other=load.other,
-        )
+        strides = [product(sizes[i:]) for i in range(len(sizes) + 1)]
+        new = tile.Load.make(load.buffer, load.mask, subscripts, strides=strides, other=load.other)
         new.result.name_hint = load.result.name_hint
         Rewriter.replace_op(load, new)
         return True
@@ -197,17 +232,20 @@ def is_worth_packing(depth: Dim, rows: Dim) -> bool:
 
 
 def matrix(value: SSAValue, dim: int) -> Operand | None:
-    """The whole row-major matrix of f32 that a dot's operand is, with nothing else that reads it.
+    """The whole row-major matrix that a dot's operand is, with nothing else that reads it.
 
-    A right operand lies across along `dim` 1 of its tile, and its last dim is that of columns; a
-    left one's first dim is that of rows. Further dims are summed over as one.
+    It is of f32; a right operand may be of bf16 or i8 as well. A right operand lies across along
+    `dim` 1 of its tile, and its last dim is that of columns; a left one's first dim is that of
+    rows. Further dims are summed over as one.
     """
     load = value.owner
     if not isinstance(load, tile.Load) or len(list(load.result.uses)) != 1:
         return None
     type = load.buffer.type
     assert isinstance(type, tile.BufferType)
-    if type.dtype.ir != f32 or len(type.shape) < 2 or load.offset[0] != 0:
+    if type.dtype.name not in (PACKED if dim == 1 else PACKED[:1]):
+        return None
+    if len(type.shape) < 2 or load.offset[0] != 0:
         return None
     axes = [s.owner for s in load.subscripts]
     if not load.only_ends() or len(axes) != 2 or len(list(load.buffer.uses)) != 1:

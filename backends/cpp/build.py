@@ -35,7 +35,8 @@ HEADER = "aicc_cpu.h"
 
 PRODUCTS: Mapping[str, tuple[str, ...]] = {
     "dot.cpp": ("matrix<float>", "panels<float>"),
-    "dot_halves.cpp": ("matrix<f16>", "matrix<bf16>"),
+    "dot_halves.cpp": ("matrix<f16>",),
+    "dot_bf16.cpp": ("matrix<bf16>",),
     "dot_eighths.cpp": ("matrix<f8e4m3>", "matrix<f8e5m2>"),
     "dot_double.cpp": ("matrix<double>",),
     "dot_bytes.cpp": ("matrix<int8_t>",),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from xdsl.dialects import scf
+from xdsl.dialects import arith, scf
 from xdsl.dialects.builtin import f32
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -408,22 +408,32 @@ class Stages(Extents):
     def panel(self, load: tile.Load, dim: int) -> tuple[tile.Axis, tile.Axis, Dim] | None:
         """What a load takes from panels, and how far apart those are; None if it takes none.
 
-        That is the axis along panels and the one across, which lies along `dim` of the tile.
+        That is the axis along panels and the one across, which lies along `dim` of the tile. Of
+        elements narrower than 32 bits, those of a group along lie side by side.
         """
-        if len(load.subscripts) != 3 or load.strides[1:] != (PANEL, 1) or load.offset[0] != 0:
+        owners = [s.owner for s in load.subscripts]
+        assert isinstance(load.buffer.type, tile.BufferType)
+        group = max(32 // load.buffer.type.dtype.bits, 1)
+        if load.offset[0] != 0 or len(owners) != (3 if group == 1 else 4):
             return None
-        (outer, row, inner) = (s.owner for s in load.subscripts)
-        names = [getattr(op, "name", "") for op in (outer, row, inner)]
-        if names != ["arith.divui", "tile.axis", "arith.remui"]:
+        if load.strides[1:] != ((PANEL, 1) if group == 1 else (PANEL * group, group, 1)):
             return None
-        assert isinstance(outer, Operation) and isinstance(inner, Operation)
-        assert isinstance(row, tile.Axis)
-        column = outer.operands[0].owner
-        same = inner.operands[0].owner is column
-        numbers = [self.size_of(o.operands[1]) for o in (outer, inner)]
-        if not same or numbers != [PANEL, PANEL] or not isinstance(column, tile.Axis):
+        column = self.parts(owners[0], owners[2], PANEL)
+        row = owners[1] if group == 1 else self.parts(owners[1], owners[3], group)
+        if not isinstance(column, tile.Axis) or not isinstance(row, tile.Axis):
             return None
-        block, bound = self.dim(column.block[0]), bind(column.bound[0], self.kernel.schedule)
-        whole = isinstance(bound, int) and bound <= block
-        aligned = whole or block % PANEL == 0
+        aligned = self.in_steps(column, PANEL) and (group == 1 or self.in_steps(row, 16 * group))
         return (row, column, load.strides[0]) if aligned and column.dim == dim else None
+
+    def parts(self, outer: Operation | Block, inner: Operation | Block, of: int) -> object:
+        """What two subscripts are the quotient and the remainder of."""
+        if not isinstance(outer, arith.DivUIOp) or not isinstance(inner, arith.RemUIOp):
+            return None
+        same = outer.lhs is inner.lhs
+        numbers = [self.size_of(op.rhs) for op in (outer, inner)]
+        return outer.lhs.owner if same and numbers == [of, of] else None
+
+    def in_steps(self, axis: tile.Axis, step: int) -> bool:
+        """Whether each block of an axis begins a step."""
+        block, bound = self.dim(axis.block[0]), bind(axis.bound[0], self.kernel.schedule)
+        return block % step == 0 or (isinstance(bound, int) and bound <= block)

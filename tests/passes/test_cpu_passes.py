@@ -12,6 +12,7 @@ from aicc.backends.cpp.backend import CppBackend
 from aicc.backends.numpy.backend import NumpyBackend
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
+from aicc.ir.dtypes import dtype_of, i32
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import main_of
 from aicc.ir.types import shape_of, tensor
@@ -69,6 +70,29 @@ def test_constant_weights_lie_in_panels(n):
     for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
         np.testing.assert_allclose(run(module, inputs)[0], want[0], rtol=1e-4, atol=1e-4)
     assert "panels<float>" in CPP.load(module).source
+
+
+@pytest.mark.parametrize("dtype, group", [("bf16", 2), ("i8", 4)])
+@pytest.mark.parametrize("m, k, n", [(96, 768, 64), (7, 50, 1000), (130, 1500, 130), (1, 40, 9)])
+def test_of_narrow_weights_those_of_a_group_lie_side_by_side(m, k, n, dtype, group):
+    """They fill 32 bits; what is summed over is filled up to 64 bytes."""
+    weight = np.random.default_rng(0).integers(-99, 99, (k, n)).astype(dtype_of(dtype).np)
+    out = {"out_dtype": i32} if dtype == "i8" else {}
+
+    def body(b, x):
+        return [b.emit(graph.MatMul, x, b.constant(weight, dtype, "w"), **out)]
+
+    module = module_of(body, tensor((m, k), dtype))
+    inputs = sample_inputs(module)
+    want = NUMPY.run(module, inputs)
+    run_passes(module, f"{SCHEDULED},pack-weights,dce")
+    (constant,) = [op for op in main_of(module).walk() if isinstance(op, graph.Constant)]
+    deep = -(-k // (16 * group)) * 16
+    assert shape_of(constant.result) == (-(-n // 64), deep, 64, group)
+    for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
+        found = np.asarray(run(module, inputs)[0], np.float64)
+        np.testing.assert_allclose(found, np.asarray(want[0], np.float64), rtol=1e-2, atol=1e-2)
+    assert "panels<" in CPP.load(module).source
 
 
 @pytest.mark.parametrize("m, k, n, rows", [(3136, 64, 256, True), (49, 512, 2048, False)])

@@ -183,7 +183,7 @@ void turn(float* to, int64_t row, const float* from, int64_t step, int64_t m, in
 template <class To, class From>
 void pack(To* to, int64_t width, matrix<From> from, int64_t m, int64_t n) {
   for (int64_t i = 0; n < width && i < m; ++i)
-    std::fill(to + i * width + n, to + (i + 1) * width, To(0));
+    std::fill(to + i * width + n, to + (i + 1) * width, To{});
   if constexpr (std::is_same<To, float>::value && std::is_same<From, float>::value)
     if (from.row == 1 && from.column != 1)
       return turn(to, width, from.data, from.column, m, n);

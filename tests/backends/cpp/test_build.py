@@ -98,7 +98,7 @@ def test_zeros_of_either_sign_are_kernels_of_their_own():
 
 def test_only_the_products_that_a_model_has_are_built():
     text = "dot(acc, 80, matrix<bf16>{x, 8, 1}, matrix<bf16>{y, 8, 1}, 8, 8, 8, false);"
-    assert products_of([text, "int x;"]) == ["dot_halves.cpp"]
+    assert products_of([text, "int x;"]) == ["dot_bf16.cpp"]
     both = ["panels<float>{x, 8}", "places<float>{x, a, b}"]
     assert products_of(both) == ["dot.cpp", "places.cpp"]
     assert products_of(["exp(x)"]) == []
