@@ -12,6 +12,10 @@ Products of float32 may be TF32 on a GPU where ``torch.set_float32_matmul_precis
 `cuda_graphs`: an inference graph's launches are recorded and replayed, once for each set of shapes
 (see `aicc.backends.triton.graphs`); of training, where saved tensors come and go, none are.
 
+`freeze`: parameters are constants of inference graphs on the CPU, which packs, folds and transforms
+them once. A graph whose parameters are written to is compiled anew; writes that torch doesn't count
+(through ``.data`` or NumPy) aren't seen. It costs a copy of the parameters.
+
 `quantize`, a recipe of `aicc quantize`, is for inference: parameters become constants, as they are
 when the graph is compiled. `samples` are what it calibrates on, a list of tuples of the tensors
 that the model is called with.
@@ -45,6 +49,7 @@ from aicc.frontends.torch import (
 )
 from aicc.ir.asm import print_module
 from aicc.targets import backend, host_target
+from aicc.torch_freeze import Following, freeze, parameters_of
 
 _warned: set[str] = set()
 _numbers = itertools.count()
@@ -62,6 +67,7 @@ class Options:
     verify: bool | str = False
     tuning: str | None = None
     cuda_graphs: bool = False
+    freeze: bool = False
     quantize: str | None = None
     samples: Sequence[Any] | None = None
 
@@ -84,17 +90,19 @@ def aicc_backend(
 ) -> Callable[..., Any]:
     """The entry point of torch.compile: compiles forward and backward graphs."""
     chosen = Options.parse(options)
-    if not any(isinstance(x, torch.Tensor) and x.is_cuda for x in example_inputs):
+    on_cpu = not any(isinstance(x, torch.Tensor) and x.is_cuda for x in example_inputs)
+    if on_cpu:
         backend(chosen.target or host_target()).prepare()
     frozen: dict[int, torch.Tensor] = {}
-    if chosen.quantize is not None:
-        from aicc.torch_quantize import parameters_of
-
+    if chosen.quantize is not None and torch.is_grad_enabled():
+        raise InputError("quantize is for inference: call the model under torch.no_grad()")
+    if chosen.quantize is not None or (chosen.freeze and on_cpu):
         frozen = parameters_of(gm, example_inputs)
 
     def compiler(kind: str) -> Callable[..., Any]:
         def compile_graph(graph: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
-            return make_boxed_func(compile_fx(graph, chosen, kind, frozen))
+            constant = frozen if kind == "inference" else {}
+            return make_boxed_func(compile_fx(graph, chosen, kind, constant))
 
         return compile_graph
 
@@ -115,10 +123,12 @@ def compile_fx(
 ) -> Callable[..., list[Any]]:
     """Compile one AOTAutograd graph to a function of its inputs.
 
-    `frozen` are inputs, by position, that a quantized graph has as constants. Raises CompileError
+    `frozen` are inputs, by position, that the compiled graph has as constants. Raises CompileError
     for what can't be compiled.
     """
     with unset_fake_temporarily():
+        if frozen and options.quantize is None:
+            return Following(lambda now: _compile(gm, options, kind, now), frozen)
         return _compile(gm, options, kind, frozen or {})
 
 
@@ -139,10 +149,16 @@ def _compile(
     if options.dump_ir is not None:
         observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
     module = imported.module
+    if frozen:
+        written = {position for position, _ in imported.mutations}
+        frozen = {i: t for i, t in frozen.items() if i not in written}
+        orders = {i: imported.orders.get(i, range(t.dim())) for i, t in frozen.items()}
+        values = {i: t.detach().permute(*orders[i]) for i, t in frozen.items()}
+        freeze(module, {i: from_torch(t) for i, t in values.items()})
     if options.quantize is not None:
         from aicc.torch_quantize import quantized
 
-        module = quantized(module, options.quantize, options.samples, frozen)
+        module = quantized(module, options.quantize, options.samples)
     compiled = aicc.api.compile(
         module,
         target=options.target or ("triton" if on_gpu(gm) else host_target()),
@@ -159,7 +175,7 @@ def _compile(
     if options.verify:
         from aicc.torch_verify import verified
 
-        return verified(gm, imported, compiled, run, options.verify)
+        return verified(gm, imported, compiled, run, options.verify, frozen)
     return run
 
 
@@ -207,15 +223,16 @@ def runner(
 
     def run(*args: Any) -> list[Any]:
         device = next((a.device for a in args if isinstance(a, torch.Tensor)), None)
-        given = [a for i, a in enumerate(args) if a is not None and i not in frozen]
+        given = [a for a in args if a is not None]
         for position, order in imported.orders.items():
             given[position] = given[position].detach().permute(order)
+        passed = [a for i, a in enumerate(given) if i not in frozen] if frozen else given
         if on_tensors is not None:
             results = on_tensors(
-                *(a.detach() if isinstance(a, torch.Tensor) else torch.tensor(a) for a in given)
+                *(a.detach() if isinstance(a, torch.Tensor) else torch.tensor(a) for a in passed)
             )
         else:
-            results = [to_torch(r) for r in program(*map(_array, given))]
+            results = [to_torch(r) for r in program(*map(_array, passed))]
         for position, index in mutations:
             args[position].detach().copy_(results[index])
         out: list[Any] = []

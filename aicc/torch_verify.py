@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,18 @@ Call = Callable[..., list[Any]]
 
 
 def verified(
-    gm: GraphModule, imported: ImportedGraph, compiled: CompiledModel, run: Call, folder: bool | str
+    gm: GraphModule,
+    imported: ImportedGraph,
+    compiled: CompiledModel,
+    run: Call,
+    folder: bool | str,
+    frozen: Collection[int] = (),
 ) -> Call:
     """`run`, whose first call is compared with the graph in eager mode.
 
     Raises CompileError from that call where results differ beyond rounding, with the stage that
-    makes them differ; a reproducer is written if `folder` is one.
+    makes them differ; a reproducer is written if `folder` is one. `frozen` are inputs, by position,
+    that the compiled graph has as constants.
     """
     checked = False
 
@@ -36,7 +42,8 @@ def verified(
         if checked:
             return run(*args)
         checked = True
-        arrays = [_array(a) for a in args if a is not None]
+        given = [a for a in args if a is not None]
+        arrays = [_array(a) for i, a in enumerate(given) if i not in frozen]
         with torch.no_grad():
             eager = gm(*(a.clone() if isinstance(a, torch.Tensor) else a for a in args))
         found = run(*args)
