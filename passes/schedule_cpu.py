@@ -16,6 +16,7 @@ from aicc.ir import tile
 from aicc.ir.tile.types import tile_shape
 from aicc.ir.types import typical
 from aicc.passes.cpu_costs import (
+    COLUMN_STEP,
     PACKED,
     PANEL,
     ROW_STEP,
@@ -129,6 +130,8 @@ class ScheduleCpu(ModulePass):
         turned = packs and reads_columns(kernel)
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
+        even = {up(-(-n // parts), COLUMN_STEP) for parts in (self.threads, 2 * self.threads)}
+        columns = sorted({*columns, *(c for c in even if 32 <= c <= 1024)}, reverse=True)
         depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
         batch = math.prod(typical(d) for d in kernel.grid[:-1])
         best, chosen = float("inf"), {}

@@ -6,6 +6,7 @@ scalars, loop nests over tiles, products of tiles, and the kernel's own loops.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -244,30 +245,34 @@ class KernelPrinter:
 
     # ------------------------------------------------------------------ arrays
 
-    def array(self, value: SSAValue) -> Array:
-        """The array of a value: its own, or that of the carried tile whose place it takes."""
+    def array(self, value: SSAValue, turned: bool = False) -> Array:
+        """The array of a value: its own, or that of the carried tile whose place it takes.
+
+        Where it is made now, a `turned` one has columns side by side, not rows.
+        """
         if value not in self.arrays:
             base = self.stages.inplace.get(value)
             if base is not None and base in self.arrays:
                 self.arrays[value] = self.arrays[base]
             else:
                 begun = self.begun.get(value)
-                self.arrays[value] = begun or self.new_array(value, value.name_hint)
+                self.arrays[value] = begun or self.new_array(value, value.name_hint, turned)
         return self.arrays[value]
 
-    def new_array(self, value: SSAValue, hint: str | None) -> Array:
+    def new_array(self, value: SSAValue, hint: str | None, turned: bool = False) -> Array:
         shape = self.stages.shape(value)
         type = type_name(tile_element(value.type))
         pitches = [0] * len(shape)
         step = 1
-        for d in reversed(range(len(shape))):
+        dims = list(range(len(shape)))
+        for d in dims if turned else reversed(dims):
             if shape[d] == 1:
                 continue
             pitches[d] = step
             size = shape[d]
             if step == 1:
                 size = -(-size // LANES) * LANES
-                if any(s != 1 for s in shape[:d]) and size // LANES % 2 == 0:
+                if math.prod(shape) > shape[d] and size // LANES % 2 == 0:
                     size += LANES  # rows apart by even numbers of lines share sets of the cache
             step *= size
         bits = {"double": 8, "int64_t": 8, "f16": 2, "bf16": 2, "int16_t": 2}

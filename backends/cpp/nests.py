@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import f32
 from xdsl.ir import SSAValue
 
 from aicc.backends.c_spellings import REDUCE
@@ -115,7 +116,11 @@ class NestPrinter(NestValues):
     # ------------------------------------------------------------------ arrays and reductions
 
     def keep(self, value: SSAValue) -> None:
-        """Write a value to its array."""
+        """Write a value to its array; column by column if only products read it so."""
+        uses = [use.operation for use in value.uses]
+        read = all(isinstance(op, tile.Dot) and op.b is value for op in uses)
+        if read and self.vector == 0 and self.loops == [1] and tile_element(value.type) == f32:
+            self.kernel.array(value, turned=True)
         self.moved(value, self.whole(self.value(value, self.home())), self.home())
 
     def moved(self, value: SSAValue, v: Value, place: Place) -> None:

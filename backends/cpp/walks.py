@@ -135,7 +135,7 @@ class Walk:
             size = self.nest.shape[d]
             if d in self.axes and isinstance(bound := self.axes[d].bound[0], int):
                 size = min(size, bound)
-            if size < 8:
+            if min(size, self.run_length(d)) < 8:
                 score[d] -= 0.6 * len(accesses)
         return max(dims, key=lambda d: score[d])
 
@@ -200,22 +200,31 @@ class Walk:
 
         The loop is cut where the index passes a multiple of that number.
         """
-        found: dict[SSAValue, list[int]] = {}
         if self.vector is None:
             return None
+        for root, numbers in self.divisors(self.vector).items():
+            least = min(numbers)
+            if least > 1 and all(n % least == 0 for n in numbers):
+                return root, least
+        return None
+
+    def divisors(self, dim: int) -> dict[SSAValue, list[int]]:
+        """Indices that grow along a dim, with the numbers that they are divided by."""
+        found: dict[SSAValue, list[int]] = {}
         for op, place in self.below():
             if op.name not in ("arith.divui", "arith.remui"):
                 continue
             root = self.stripped(op.operands[0])
             steps = self.steps_of(op.operands[0], self.operand_place(op, op.operands[0], place))
             by = self.stages.size_of(op.operands[1])
-            if steps and steps.get(self.vector) == 1 and isinstance(by, int) and by > 0:
+            if steps and steps.get(dim) == 1 and isinstance(by, int) and by > 0:
                 found.setdefault(root, []).append(by)
-        for root, numbers in found.items():
-            least = min(numbers)
-            if least > 1 and all(n % least == 0 for n in numbers):
-                return root, least
-        return None
+        return found
+
+    def run_length(self, dim: int) -> float:
+        """How many elements along a dim lie before an index jumps."""
+        numbers = [n for found in self.divisors(dim).values() for n in found if n > 1]
+        return min(numbers, default=float("inf"))
 
     @staticmethod
     def stripped(value: SSAValue) -> SSAValue:

@@ -7,6 +7,7 @@ With channels last rows are places, of all images, and columns channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xdsl.ir import Block
@@ -15,12 +16,15 @@ from aicc.ir import graph
 from aicc.ir.graph import Fused
 from aicc.ir.graph.contract import channels_first
 from aicc.ir.symbols import Dim, floordiv, mod, sym
-from aicc.ir.types import shape_of
+from aicc.ir.types import shape_of, typical
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.depthwise import is_depthwise, lower_depthwise
 from aicc.passes.tiling.pooling import Window
 from aicc.passes.tiling.products import M, N, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
+
+FEW_PLACES = 16
+"""Of so few places an image is no block of its own: those of all images are columns together."""
 
 
 def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
@@ -60,6 +64,8 @@ class _Convolution:
         summed = [sizes[c] for c in order]
         batch, group = name("image"), name("group")
         across = N if self.last else M
+        places_known = self.shape[2:] if all(isinstance(d, int) for d in self.shape) else ()
+        few = 0 < math.prod(map(typical, places_known)) <= FEW_PLACES
         extents: dict[str, Dim] = {
             batch: self.shape[0],
             group: self.conv.groups,
@@ -69,7 +75,7 @@ class _Convolution:
             **dict(zip(right, summed, strict=True)),
         }
         kinds = {
-            batch: "batch" if self.last else "grid",
+            batch: "batch" if self.last else "n" if few else "grid",
             group: "groups",
             across: "n" if self.last else "m",
             **dict.fromkeys(places, "m" if self.last else "n"),

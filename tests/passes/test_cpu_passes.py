@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -167,3 +169,41 @@ def test_weights_of_convolutions_lie_in_panels_where_rows_fill_vectors(channels,
     assert shape_of(constant.result) == shape
     assert ("places<float>" in CPP.load(module).source) == packed
     np.testing.assert_allclose(CPP.load(module)(*inputs)[0], want[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "batch, size, taps, grid", [(6, 10, 8, [1]), (6, 12, 8, [6]), (1, 9, 8, [1])]
+)
+def test_places_of_all_images_are_columns_together_where_they_are_few(batch, size, taps, grid):
+    """As the gradient of a convolution's weight has them: those of a tap are one column."""
+    weight = np.random.default_rng(0).standard_normal((20, 5, taps, taps), np.float32)
+
+    def body(b, x):
+        w = b.constant(weight, "f32", "w")
+        return [b.emit(graph.Conv, x, w, strides=[1, 1], pads=[0, 1, 0, 0],
+                       dilations=[1, 1], groups=1)]  # fmt: skip
+
+    module = module_of(body, tensor((batch, 5, size, size), "f32"))
+    inputs = sample_inputs(module)
+    want = NUMPY.run(module, inputs)
+    run_passes(module, SCHEDULED)
+    (kernel,) = kernels(module)
+    assert list(kernel.grid)[:-1] == ([] if grid == [1] else grid)
+    for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
+        np.testing.assert_allclose(run(module, inputs)[0], want[0], rtol=1e-4, atol=1e-4)
+
+
+def test_an_image_that_is_summed_along_its_rows_is_read_along_them():
+    """Its array has columns side by side; three places of the output are too few for vectors."""
+
+    def body(b, x, w):
+        return [b.emit(graph.Conv, x, w, strides=[1, 1], pads=[1, 1, 1, 1],
+                       dilations=[1, 1], groups=1)]  # fmt: skip
+
+    module = module_of(body, tensor((8, 16, 24, 24), "f32"), tensor((32, 16, 24, 24), "f32"))
+    inputs = sample_inputs(module)
+    want = NUMPY.run(module, inputs)
+    run_passes(module, SCHEDULED)
+    program = CPP.load(module)
+    assert re.search(r"dot\(.*matrix<float>\{.*matrix<float>\{\w+, 1, \d+\}", program.source)
+    np.testing.assert_allclose(program(*inputs)[0], want[0], rtol=1e-4, atol=1e-3)
