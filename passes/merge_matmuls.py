@@ -29,16 +29,18 @@ class MergeMatMuls(ModulePass):
 
     x is read once, and one large product takes the place of several small ones. Products whose
     elements meet in an op of elements, as a gate and what it lets through do, are left: one kernel
-    can make both, and combine them where they are.
+    can make both, and combine them where they are. So are sums of integers, each of which has a
+    scale and a rounding of its own behind it that its kernel does.
     """
 
     name = "merge-matmuls"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        readers: dict[tuple[SSAValue, object], list[Sibling]] = {}
+        readers: dict[tuple[object, ...], list[Sibling]] = {}
         for inner in op.walk():
             if isinstance(inner, MatMul) and (found := sibling(inner)) is not None:
-                readers.setdefault((inner.lhs, inner.parent), []).append(found)
+                dtypes = element_type(inner.rhs), element_type(inner.result)
+                readers.setdefault((inner.lhs, inner.parent, *dtypes), []).append(found)
         for siblings in readers.values():
             apart = [s for s in siblings if not meets_another(s, siblings)]
             if len(apart) > 1:
@@ -64,6 +66,8 @@ def sibling(product: MatMul) -> Sibling | None:
     """The product with what is added to it, if it may be merged with others."""
     weight = constant_of(product.rhs)
     if weight is None or weight.ndim != 2 or rank_of(product.lhs) < 2:
+        return None
+    if not element_type(product.result).is_float:
         return None
     found = Sibling(product, weight)
     if product.result.has_one_use():
@@ -104,7 +108,7 @@ def merge(siblings: Sequence[Sibling]) -> None:
     block = first.parent
     assert block is not None
     block.insert_op_before(weight, first)
-    out = b.emit(MatMul, first.lhs, weight.result)
+    out = b.emit(MatMul, first.lhs, weight.result, out_dtype=first.out_dtype)
     out.name_hint = _joined(s.product.result for s in siblings)
     if any(s.bias is not None for s in siblings):
         parts = [np.zeros_like(s.weight[0]) if s.bias is None else s.bias for s in siblings]

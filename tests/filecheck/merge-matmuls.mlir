@@ -59,3 +59,15 @@ func.func @shared(%x: tensor<8x2xf32>) -> (tensor<8x2xf32>, tensor<8x2xf32>) {
   %1 = graph.matmul %0, %w : (tensor<8x2xf32>, tensor<2x2xf32>) -> tensor<8x2xf32>
   func.return %0, %1 : tensor<8x2xf32>, tensor<8x2xf32>
 }
+
+// Sums of integers have scales of their own behind them: they stay apart.
+// CHECK-LABEL: func.func @integers
+// CHECK-COUNT-2: graph.matmul
+// CHECK-NOT: graph.slice
+func.func @integers(%x: tensor<2x2xi8>) -> (tensor<2x2xi32>, tensor<2x1xi32>) {
+  %a = graph.constant dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>
+  %b = graph.constant dense<[[5], [6]]> : tensor<2x1xi8>
+  %0 = graph.matmul %x, %a {out_dtype = i32} : (tensor<2x2xi8>, tensor<2x2xi8>) -> tensor<2x2xi32>
+  %1 = graph.matmul %x, %b {out_dtype = i32} : (tensor<2x2xi8>, tensor<2x1xi8>) -> tensor<2x1xi32>
+  func.return %0, %1 : tensor<2x2xi32>, tensor<2x1xi32>
+}
