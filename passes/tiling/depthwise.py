@@ -29,7 +29,9 @@ def is_depthwise(conv: graph.Conv) -> bool:
     _, summed, *window = weight_shape(conv)
     known = all(isinstance(d, int) for d in window)
     few = known and math.prod(window) <= MOST_TAPS  # type: ignore[arg-type]
-    return summed == 1 and conv.groups > 1 and few and element_type(conv.result).is_float
+    dtype, out = element_type(conv.input), element_type(conv.result)
+    summable = out.is_float or (dtype.name, out.name) == ("i8", "i32")
+    return summed == 1 and conv.groups > 1 and few and summable
 
 
 def weight_shape(conv: graph.Conv) -> Shape:
@@ -50,6 +52,7 @@ def lower_depthwise(op: Fused, conv: graph.Conv) -> tuple[Block, dict]:
     at = [sym(a) for a in names]
     channel, places = (at[-1], at[1:-1]) if last else (at[1], at[2:])
     source = channel if channels == conv.groups else floordiv(channel, channels // conv.groups)  # type: ignore
+    kind = "f" if dtype.is_float else "i"
     window = Window(conv, places, image[1:-1] if last else image[2:])
 
     def product(tap: Sequence[Dim]) -> n.Node:
@@ -58,13 +61,15 @@ def lower_depthwise(op: Fused, conv: graph.Conv) -> tuple[Block, dict]:
         w = (*tap, 0, channel) if last else (channel, 0, *tap)
         x, w = tracer.value(conv.input, x, tuple(inside)), tracer.value(conv.weight, w)
         x = tracer.chosen(inside, x, 0)
-        return n.Combine(dtype, x.axes | w.axes, "arith.mulf", x, w)
+        if not dtype.is_float:
+            x, w = (n.Convert(dtype, node.axes, node) for node in (x, w))
+        return n.Combine(dtype, x.axes | w.axes, f"arith.mul{kind}", x, w)
 
     each = [product(tap) for tap in itertools.product(*(range(int(d)) for d in taps))]  # type: ignore
-    result = n.combined(dtype, "arith.addf", each)
+    result = n.combined(dtype, f"arith.add{kind}", each)
     if conv.bias is not None:
         bias = tracer.value(conv.bias, (channel,))
-        result = n.Combine(dtype, result.axes, "arith.addf", result, bias)
+        result = n.Combine(dtype, result.axes, f"arith.add{kind}", result, bias)
     tracer.given[conv.result] = result
     outputs = [output_of(tracer, v, shape, at, names) for v in op.yielded().inputs]
     exprs = index_expressions(tracer, *(o.node for o in outputs))

@@ -310,6 +310,9 @@ class Emitter:
                     return self.node(node.inside)
                 parts = self.together([mask, self.node(node.inside), self.node(node.outside)])
                 return self.scalars.select(*parts)
+            case n.Convert():
+                assert node.source is not None
+                return self.scalars.convert(self.node(node.source), node.source.dtype, node.dtype)
             case n.Combine():
                 x, y = self.together([self.node(m) for m in node.inputs()])
                 return self.scalars.op(node.name, x, y)

@@ -108,6 +108,17 @@ class Combine(Node):
         return self.first, self.second
 
 
+@dataclass(eq=False)
+class Convert(Node):
+    """A value as one of another dtype."""
+
+    source: Node | None = None
+
+    def inputs(self) -> Sequence[Node]:
+        assert self.source is not None
+        return (self.source,)
+
+
 def combined(dtype: DType, name: str, parts: Sequence[Node]) -> Node:
     """One value of several, two at a time, as a tree: independent sums can run side by side."""
     parts = list(parts)

@@ -25,6 +25,7 @@ from aicc.backends.triton.backend import TritonBackend, TritonProgram
 from aicc.ir import graph, tile
 from aicc.ir.asm import parse_module, print_module
 from aicc.ir.builder import GraphBuilder
+from aicc.ir.dtypes import dtype_of
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import finish_function, main_of, new_function
 from aicc.ir.types import tensor
@@ -408,10 +409,10 @@ def test_convolution(rank, groups, transposed):
     agree(module_of(body, *types), **tolerance("f32"))
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", [*FLOATS, "i8"])
 @pytest.mark.parametrize("rank, multiplier", [(1, 1), (2, 1), (2, 3), (3, 2)])
 def test_depthwise_convolution(rank, multiplier, dtype):
-    """One window a channel, and what follows, without a dot."""
+    """One window a channel, and what follows, without a dot; bytes are summed in 32 bits."""
     options = {
         "strides": [2, 1, 2][:rank],
         "pads": [1] * rank + [0, 1, 1][:rank],
@@ -422,9 +423,15 @@ def test_depthwise_convolution(rank, multiplier, dtype):
     def body(b, x, w, bias):
         return [b.emit(graph.Relu, b.emit(graph.Conv, x, w, bias, **options))]
 
-    shapes = (2, 4, *(7, 6, 5)[:rank]), (4 * multiplier, 1, *(3, 3, 2)[:rank]), (4 * multiplier,)
-    module = module_of(body, *(tensor(s, dtype) for s in shapes))
-    agree(module, **tolerance(dtype))
+    sums = "i32" if dtype == "i8" else dtype
+    options |= {"out_dtype": dtype_of(sums)} if dtype == "i8" else {}
+    types = (
+        tensor((2, 4, *(7, 6, 5)[:rank]), dtype),
+        tensor((4 * multiplier, 1, *(3, 3, 2)[:rank]), dtype),
+        tensor((4 * multiplier,), sums),
+    )
+    module = module_of(body, *types)
+    agree(module, **({"rtol": 0, "atol": 0} if dtype == "i8" else tolerance(dtype)))
     assert not any(isinstance(op, tile.Dot) for op in module.walk())
 
 
