@@ -28,6 +28,12 @@ TURNED = 4
 STAGED = 6
 """Of those of a left operand, how many in a clock."""
 
+REDUCED = 8
+"""Of those that rows are summed over, how many in a clock."""
+
+FASTER = {1: 10.0, 2: 6.0, 4: 1.0}
+"""How much faster elements of so many bytes are multiplied than floats, by matrix registers."""
+
 
 def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
     """One program of a product whose right operand is put into panels first."""
@@ -43,7 +49,11 @@ def program_time(m: int, n: int, block_k: int, k: int, dots: int) -> float:
 
 @dataclass(frozen=True)
 class PanelProduct:
-    """`batch` products ``[m, k] x [k, n]`` whose right operands lie in panels already."""
+    """`batch` products ``[m, k] x [k, n]`` whose right operands lie in panels already.
+
+    Elements are of `size` bytes. A `staged` left operand is put together for each program; of one
+    that is `reduced`, each program takes the sums of rows as well.
+    """
 
     m: int
     n: int
@@ -52,6 +62,8 @@ class PanelProduct:
     batch: int
     threads: int
     staged: bool
+    size: int = 4
+    reduced: bool = False
 
     @property
     def by_rows(self) -> bool:
@@ -85,10 +97,10 @@ class PanelProduct:
             columns, rows = min(share / tiles_n, 1), -(-share // tiles_n) / tiles_m
         else:
             columns, rows = -(-share // tiles_m) / tiles_n, min(share / tiles_m, 1)
-        weights = 4 * self.k * self.n * self.dots
+        weights = self.size * self.k * self.n * self.dots
         between = weights if self.by_rows else weights * min(block_n / self.n, 1)
         again = max(rows * tiles_m, 1) if between > NEAR_BYTES else 1
-        fetched = weights * columns * again + 4 * self.m * self.k * rows
+        fetched = weights * columns * again + self.size * self.m * self.k * rows
         return slowest + fetched / FETCHED
 
     def program(self, m: int, n: int, block_k: int) -> float:
@@ -100,8 +112,8 @@ class PanelProduct:
         near = m * n <= NEAR_SUMS
         kept = (-(-self.k // block_k) - 1) * m * n / (4 if near else 2)
         ends = m * n / (3 if near else 2.5)
-        staged = m * self.k / STAGED if self.staged else 0
-        return self.dots * (sums * self.k + kept) + ends + staged + 150
+        left = m * self.k * (self.staged / STAGED + self.reduced / REDUCED)
+        return self.dots * (sums * self.k / FASTER[self.size] + kept) + ends + left + 150
 
 
 def steps(m: int, vectors: int) -> float:

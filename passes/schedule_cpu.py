@@ -13,7 +13,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from aicc.ir import tile
-from aicc.ir.tile.types import tile_shape
+from aicc.ir.dtypes import dtype_of
+from aicc.ir.tile.types import tile_element, tile_shape
 from aicc.ir.types import typical
 from aicc.passes.cpu_costs import (
     COLUMN_STEP,
@@ -162,7 +163,8 @@ class ScheduleCpu(ModulePass):
         batch = math.prod(typical(d) for d in kernel.grid[:-1])
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         staged = computes(kernel, "a")
-        product = PanelProduct(m, n, k, dots, batch, self.threads, staged)
+        size = operand_bytes(kernel)
+        product = PanelProduct(m, n, k, dots, batch, self.threads, staged, size, sums_rows(kernel))
         rows = sorted({up(-(-m // parts), ROW_STEP) for parts in PARTS} | {m}, reverse=True)
         rows = [r for r in rows if r <= 512] or [512]
         columns = sorted({up(-(-n // parts), PANEL) for parts in PARTS}, reverse=True)
@@ -271,6 +273,22 @@ def reads_columns(kernel: tile.Kernel) -> bool:
         for load in loads
         if isinstance(load, tile.Load)
         for s, stride in zip(load.subscripts, load.strides, strict=True)
+    )
+
+
+def operand_bytes(kernel: tile.Kernel) -> int:
+    """Bytes of an element of a product's operands."""
+    elements = [tile_element(op.a.type) for op in kernel.body.walk() if isinstance(op, tile.Dot)]
+    return max(dtype_of(e).bits for e in elements) // 8
+
+
+def sums_rows(kernel: tile.Kernel) -> bool:
+    """Whether rows are reduced beside a product, over what that is summed over."""
+    return any(
+        isinstance(inner, tile.Reduce)
+        for op in kernel.body.walk()
+        if isinstance(op, scf.ForOp) and any(isinstance(o, tile.Dot) for o in op.body.block.ops)
+        for inner in op.body.block.ops
     )
 
 
