@@ -49,7 +49,7 @@ from aicc.frontends.torch import (
 )
 from aicc.ir.asm import print_module
 from aicc.targets import backend, host_target
-from aicc.torch_freeze import Following, freeze, parameters_of
+from aicc.torch_freeze import Following, freeze, parameters_of, written
 
 _warned: set[str] = set()
 _numbers = itertools.count()
@@ -126,10 +126,11 @@ def compile_fx(
     `frozen` are inputs, by position, that the compiled graph has as constants. Raises CompileError
     for what can't be compiled.
     """
+    frozen = {i: t for i, t in (frozen or {}).items() if i not in written(gm)}
     with unset_fake_temporarily():
         if frozen and options.quantize is None:
             return Following(lambda now: _compile(gm, options, kind, now), frozen)
-        return _compile(gm, options, kind, frozen or {})
+        return _compile(gm, options, kind, frozen)
 
 
 def _compile(
@@ -150,8 +151,6 @@ def _compile(
         observer = dump_to(Path(options.dump_ir) / f"{next(_numbers):03d}-{kind}")
     module = imported.module
     if frozen:
-        written = {position for position, _ in imported.mutations}
-        frozen = {i: t for i, t in frozen.items() if i not in written}
         orders = {i: imported.orders.get(i, range(t.dim())) for i, t in frozen.items()}
         values = {i: t.detach().permute(*orders[i]) for i, t in frozen.items()}
         freeze(module, {i: from_torch(t) for i, t in values.items()})

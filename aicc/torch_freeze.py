@@ -36,6 +36,13 @@ def parameters_of(gm: GraphModule, inputs: Sequence[Any]) -> dict[int, torch.Ten
     }
 
 
+def written(gm: GraphModule) -> set[int]:
+    """The inputs of a graph, by position, that it writes to itself, as running statistics."""
+    nodes = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    goals = {n.args[0] for n in gm.graph.nodes if n.target is torch.ops.aten.copy_.default}
+    return {i for i, n in enumerate(nodes) if n in goals}
+
+
 def freeze(module: ModuleOp, values: Mapping[int, np.ndarray]) -> None:
     """Replace arguments of ``@main``, by position, by constants; they are arguments no more."""
     func = main_of(module)
@@ -66,7 +73,7 @@ class Following:
         self.take(frozen)
 
     def take(self, frozen: Mapping[int, torch.Tensor]) -> None:
-        # The compiled graph may share memory with parameters: what was written to is copied.
+        # What is compiled may share memory with its constants: they are copies.
         self.run = self.compiled({i: t.detach().clone() for i, t in frozen.items()})
         self.states = [(i, state(t)) for i, t in frozen.items()]
 

@@ -71,16 +71,17 @@ def test_parameters_that_change_always_are_inputs_again(net):
     assert sum("change again and again" in str(w.message) for w in caught) == 1
 
 
-def test_buffers_that_the_model_writes_stay_inputs(net):
+def test_buffers_that_the_model_writes_stay_inputs(net, tmp_path):
     """Running statistics, where a model in training mode is called without gradients."""
     net.train()
     other = Net().train()
     other.load_state_dict(net.state_dict())
-    compiled = torch.compile(net, backend="aicc", options=OPTIONS)
+    compiled = torch.compile(net, backend="aicc", options={**OPTIONS, "dump_ir": str(tmp_path)})
     for _ in range(3):
         check(other, compiled, torch.randn(2, 3, 9, 9))
     torch.testing.assert_close(net.norm.running_mean, other.norm.running_mean)
     assert net.norm.num_batches_tracked == 3
+    assert len(list(tmp_path.iterdir())) == 1  # it was compiled once
 
 
 def test_training_has_its_parameters_as_inputs(net):
