@@ -23,8 +23,8 @@ from aicc.passes.tiling.pooling import Window
 from aicc.passes.tiling.products import M, N, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
 
-FEW_PLACES = 16
-"""Of so few places an image is no block of its own: those of all images are columns together."""
+FEW_PLACES = 15
+"""Of so few places, fewer than a block's columns, those of all images are columns together."""
 
 
 def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
