@@ -64,8 +64,8 @@ class _Convolution:
         summed = [sizes[c] for c in order]
         batch, group = name("image"), name("group")
         across = N if self.last else M
-        places_known = self.shape[2:] if all(isinstance(d, int) for d in self.shape) else ()
-        few = 0 < math.prod(map(typical, places_known)) <= FEW_PLACES
+        known = all(isinstance(d, int) for d in self.shape)
+        few = known and 0 < math.prod(map(typical, self.shape[2:])) <= FEW_PLACES
         extents: dict[str, Dim] = {
             batch: self.shape[0],
             group: self.conv.groups,

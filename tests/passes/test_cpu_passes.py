@@ -17,6 +17,7 @@ from aicc.ir.constants import DenseAttr
 from aicc.ir.dtypes import dtype_of, i32
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import main_of
+from aicc.ir.symbols import sym
 from aicc.ir.types import shape_of, tensor
 from aicc.pipeline import PassManager, parse_pipeline
 from aicc.verify import sample_inputs
@@ -191,6 +192,16 @@ def test_places_of_all_images_are_columns_together_where_they_are_few(batch, siz
     assert list(kernel.grid)[:-1] == ([] if grid == [1] else grid)
     for run in (NUMPY.run, lambda m, i: CPP.load(m)(*i)):
         np.testing.assert_allclose(run(module, inputs)[0], want[0], rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_a_size_that_is_not_known_are_blocks_of_their_own():
+    def body(b, x, w):
+        return [b.emit(graph.Conv, x, w, strides=[1, 1], pads=[0] * 4, dilations=[1, 1], groups=1)]
+
+    module = module_of(body, tensor((sym("s0"), 5, 12, 12), "f32"), tensor((20, 5, 3, 3), "f32"))
+    run_passes(module, "fuse,lower-to-tile,dce")
+    (kernel,) = kernels(module)
+    assert str(kernel.grid[0]) == "s0"
 
 
 def test_an_image_that_is_summed_along_its_rows_is_read_along_them():
