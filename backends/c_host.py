@@ -423,5 +423,5 @@ def escaped(text: str) -> str:
 
 
 def arrays_of(constants: Mapping[str, DenseAttr]) -> list[np.ndarray]:
-    """The constants' arrays, contiguous, in order."""
-    return [np.ascontiguousarray(c.array) for c in constants.values()]
+    """The constants' arrays in order: contiguous, and aligned to cache lines."""
+    return [c.data.align() for c in constants.values()]

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from aicc.ir.memory import address, empty
+
 LEAST = 1 << 16
 """Smaller arrays are left to NumPy, in bytes."""
 
 MOST = 1 << 28
 """Bytes that are kept while nobody uses them."""
-
-ALIGNMENT = 64
 
 
 class Recycler:
@@ -41,7 +41,7 @@ class Recycler:
         with self.lock:
             memory = self.pop(size) if size in self.free else None
         if memory is None:
-            memory = np.empty(size + ALIGNMENT, np.uint8)
+            memory = empty((size,), np.uint8)
         return np.asarray(Lease(self, memory, size)).view(dtype).reshape(shape)
 
     def take_back(self, memory: np.ndarray, size: int) -> None:
@@ -67,12 +67,11 @@ class Lease:
 
     def __init__(self, recycler: Recycler, memory: np.ndarray, size: int):
         self.recycler, self.memory, self.size = recycler, memory, size
-        start = memory.__array_interface__["data"][0]
         self.__array_interface__ = {
             "version": 3,
             "shape": (size,),
             "typestr": "|u1",
-            "data": (-(-start // ALIGNMENT) * ALIGNMENT, False),
+            "data": (address(memory), False),
         }
 
     def __del__(self) -> None:

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from xdsl.context import Context
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import ModuleOp, f32
@@ -23,6 +22,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant
+from aicc.ir.memory import aligned, empty
 from aicc.ir.module import functions
 from aicc.ir.symbols import Dim, ceildiv, product
 from aicc.ir.tile.types import bind, tile_shape, with_shape
@@ -131,7 +131,8 @@ class PackWeights(ModulePass):
         columns = operand.side == "columns"
         matrix = array.reshape(depth, size) if columns else array.reshape(size, depth).T
         count, deep, group = -(-size // self.width), operand.deep, operand.group
-        panels = np.zeros((count, deep, self.width), array.dtype)
+        panels = empty((count, deep, self.width), array.dtype)
+        panels.fill(0)
         whole = size // self.width
         split = matrix[:, : whole * self.width].reshape(depth, whole, self.width)
         panels[:whole, :depth] = split.transpose(1, 0, 2)
@@ -139,7 +140,7 @@ class PackWeights(ModulePass):
             panels[whole, :depth, : size - whole * self.width] = matrix[:, whole * self.width :]
         if group > 1:
             rows = panels.reshape(count, deep // group, group, self.width)
-            panels = np.ascontiguousarray(rows.transpose(0, 1, 3, 2))
+            panels = aligned(rows.transpose(0, 1, 3, 2))
         if (name := constant.value.resource) is not None:
             name = f"{name}.{operand.side}{self.width}"
             made = Constant.make(value=DenseAttr.make(panels, name))

@@ -23,6 +23,7 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
 
 from aicc.ir.dtypes import DType, dtype_of
+from aicc.ir.memory import aligned
 from aicc.ir.text import raw_group
 from aicc.ir.types import static_shape, tensor
 
@@ -66,6 +67,11 @@ class Literal:
                     "they live in the safetensors file beside the dump"
                 )
             self._array = self.load()
+        return self._array
+
+    def align(self) -> np.ndarray:
+        """The elements, moved to where vectors of them are read fast if they don't lie so."""
+        self._array = aligned(self.array)
         return self._array
 
     @property

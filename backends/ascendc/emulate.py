@@ -25,6 +25,7 @@ from aicc.backends.c_compiler import (
     usable,
 )
 from aicc.backends.c_host import arrays_of
+from aicc.ir.memory import address
 from aicc.ir.symbols import evaluate
 from aicc.ir.types import element_type, shape_of
 
@@ -210,7 +211,7 @@ class Emulated:
         bytes_ = (ctypes.c_int64 * (3 * len(regions)))(*[n for r in regions for n in r[:3]])
         names = (ctypes.c_char_p * len(regions))(*[r[3].encode() for r in regions])
         pointers = [addresses(arrays) for arrays in groups]
-        at = ctypes.c_void_p(arena.__array_interface__["data"][0])
+        at = ctypes.c_void_p(address(arena))
         fault = self.library.emulate(
             *pointers, at, numbers, bytes_, names, ctypes.c_int64(len(regions))
         )
@@ -255,6 +256,4 @@ def poisoned(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
 
 
 def addresses(arrays: Sequence[np.ndarray]) -> Any:
-    return (ctypes.c_void_p * (len(arrays) or 1))(
-        *[a.__array_interface__["data"][0] for a in arrays]
-    )
+    return (ctypes.c_void_p * (len(arrays) or 1))(*map(address, arrays))

@@ -25,6 +25,7 @@ from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
+from aicc.ir.memory import address, empty
 from aicc.ir.module import input_names, main_of, output_names, symbol_ranges
 from aicc.ir.symbols import Dim, evaluate
 from aicc.ir.tile.extents import UnknownSize
@@ -209,7 +210,7 @@ class Entry:
         key = tuple(sizes.values())
         numbers = (ctypes.c_int64 * max(len(key), 1))(*key)
         arena = self.arena(key, numbers)
-        at = ctypes.c_void_p(arena.__array_interface__["data"][0])
+        at = ctypes.c_void_p(address(arena))
         if self.run(self.weights, pointers_to(given), pointers_to(outputs), at, numbers):
             return None
         return outputs
@@ -223,14 +224,12 @@ class Entry:
         if key not in kept:
             if len(kept) >= WORKSPACES:
                 del kept[next(iter(kept))]
-            kept[key] = np.empty(self.arena_bytes(numbers) + 1, np.uint8)
+            kept[key] = empty((self.arena_bytes(numbers) + 1,), np.uint8)
         return kept[key]
 
 
 def pointers_to(arrays: Sequence[np.ndarray]) -> Any:
-    return (ctypes.c_void_p * (len(arrays) or 1))(
-        *[a.__array_interface__["data"][0] for a in arrays]
-    )
+    return (ctypes.c_void_p * (len(arrays) or 1))(*map(address, arrays))
 
 
 def launcher(kernel: tile.Kernel, function: Any) -> Launcher:
@@ -244,7 +243,7 @@ def launcher(kernel: tile.Kernel, function: Any) -> Launcher:
         inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], sizes: Mapping[str, int]
     ) -> Sequence[np.ndarray]:
         arrays = [*map(np.ascontiguousarray, inputs), *outputs]
-        at = pointers(*[a.__array_interface__["data"][0] for a in arrays])
+        at = pointers(*map(address, arrays))
         function(at, numbers(*[sizes[n] for n in names]))
         return outputs
 

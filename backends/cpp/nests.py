@@ -48,7 +48,7 @@ class NestPrinter(NestValues):
         if self.segment is not None:
             self.open_segment(lengths)
         if self.vector is not None:
-            count = "length" if self.segment is not None else lengths[self.vector]
+            count = self.count_of(lengths)
             name, more = "sweep", ""
             if any("_lanes[u]" in line for line in self.last):
                 name, more = f"sweep_unrolled<{self.unroll}>", ", auto u"
@@ -61,7 +61,8 @@ class NestPrinter(NestValues):
             p.line("});")
         if self.segment is not None:
             p.lines_of(self.after[self.depth])
-            p.line(f"{self.start} += length;")
+            if self.even is None:
+                p.line(f"{self.start} += length;")
             p.depth -= 1
             p.line("}")
         for depth in range(len(self.loops), 0, -1):
@@ -70,13 +71,23 @@ class NestPrinter(NestValues):
             p.line("}")
         p.lines_of(self.after[0])
 
+    def count_of(self, lengths: dict[int, str]) -> str:
+        """Over how many elements the vectors of the innermost loop go."""
+        assert self.vector is not None
+        if self.segment is None:
+            return lengths[self.vector]
+        return "length" if self.even is None else str(self.even)
+
     def open_segment(self, lengths: dict[int, str]) -> None:
         assert self.segment is not None and self.vector is not None
         p, (root, by) = self.kernel, self.segment
         count = lengths[self.vector]
-        p.line(f"for (int64_t {self.start} = 0; {self.start} < {count};) {{")
+        step = f" {self.start} += {self.even}" if self.even is not None else ""
+        p.line(f"for (int64_t {self.start} = 0; {self.start} < {count};{step}) {{")
         p.depth += 1
         p.lines_of(self.before[self.depth])
+        if self.even is not None:
+            return
         at = self.known[(root, self.place_of(root))]
         p.line(
             f"const int64_t length = std::min<int64_t>({by} - {bracketed(at.text)} % {by}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from xdsl.ir import Block, Operation, SSAValue
@@ -14,6 +15,9 @@ from aicc.ir.tile.types import bind
 if TYPE_CHECKING:
     from aicc.backends.cpp.kernels import KernelPrinter
 
+LEAST_SEGMENT = 8
+"""Shorter segments of one length are not worth that they are more."""
+
 Place = tuple[int | None, ...]
 """For each dim of a value the dim of the nest that walks through it; None where it has one."""
 
@@ -22,7 +26,8 @@ class Walk:
     """The dims of a nest: where each ends, which is the innermost and goes by vectors.
 
     That is the one along which most accesses lie contiguous. Where quotients and rests of the index
-    along it occur, `segment` is that index and the number at whose multiples they jump.
+    along it occur, `segment` is that index and the number at whose multiples they jump; `even` is
+    how long all segments are, where they are of one length.
     """
 
     def __init__(self, kernel: KernelPrinter, nest: Nest):
@@ -37,6 +42,7 @@ class Walk:
         self.linear.clear()
         self.loops = [d for d in dims if d != self.vector]
         self.segment = self.segments()
+        self.even = self.even_segments()
 
     def home(self) -> Place:
         return tuple(d if size != 1 else None for d, size in enumerate(self.nest.shape))
@@ -207,6 +213,20 @@ class Walk:
             if least > 1 and all(n % least == 0 for n in numbers):
                 return root, least
         return None
+
+    def even_segments(self) -> int | None:
+        if self.segment is None or self.vector is None:
+            return None
+        root, by = self.segment
+        if not isinstance(root.owner, tile.Axis):
+            return None
+        length = self.nest.shape[self.vector]
+        bound = bind(root.owner.bound[0], self.kernel.schedule)
+        total = bound if self.vector in self.axes else length
+        if not isinstance(total, int) or not isinstance(bound, int):
+            return None
+        found = min(total, by) if bound <= length else math.gcd(length, by)
+        return found if total % found == 0 and found >= LEAST_SEGMENT else None
 
     def divisors(self, dim: int) -> dict[SSAValue, list[int]]:
         """Indices that grow along a dim, with the numbers that they are divided by."""

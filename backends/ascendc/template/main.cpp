@@ -77,7 +77,7 @@ int run(int argc, char** argv) {
       files.push_back(argv[a]);
   }
   sizes.push_back(0);
-  std::vector<char> data;
+  aligned_bytes data;
   std::vector<void*> weights, inputs, outputs, places;
   if (!read_tensors("model.safetensors", model_weights, data, places)) {
     std::fprintf(stderr, "can't read the weights from model.safetensors\n");

@@ -10,7 +10,7 @@ extern "C" int model_run(void* const* weights, void* const* inputs, void* const*
                          char* arena, const int64_t* sizes);
 
 struct model {
-  std::vector<char> data;
+  aligned_bytes data;
   std::vector<void*> weights;
 };
 
@@ -26,11 +26,9 @@ extern "C" model* model_open(const char* path) try {
 extern "C" int model_call(const model* m, void* const* inputs, void* const* outputs,
                           const int64_t* sizes) {
   const int64_t bytes = model_arena(sizes);
-  char* arena = static_cast<char*>(std::malloc(size_t(bytes) + 1));
-  if (!arena) return -1;
-  const int status = model_run(m->weights.data(), inputs, outputs, arena, sizes);
-  std::free(arena);
-  return status;
+  aligned_bytes arena;
+  if (!arena.take(uint64_t(bytes))) return -1;
+  return model_run(m->weights.data(), inputs, outputs, arena.data, sizes);
 }
 
 extern "C" void model_close(model* m) { delete m; }
