@@ -50,5 +50,6 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "sink-norm": _pass("sink_norm", "SinkNorms"),
     "split-products": _pass("split_products", "SplitProducts"),
     "split-reductions": _pass("split_reductions", "SplitReductions"),
+    "turn-weights": _pass("turn_weights", "TurnWeights"),
     "winograd": _pass("winograd", "Winograd"),
 }

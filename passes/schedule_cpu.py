@@ -126,14 +126,16 @@ class ScheduleCpu(ModulePass):
         if panels and (chosen := self.panels(kernel, rules)):
             return chosen
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
-        staged = not places and computes(kernel, "a")
+        staged = computes(kernel, "a")
         packs = not (places or computed or "columns" in packed)
         turned = packs and reads_columns(kernel)
         rows = (512, 256, 192, 128, 64) if places else (512, 256, 192, 128, 96, 64, 48, 24)
         columns = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32)
         even = {up(-(-n // parts), COLUMN_STEP) for parts in (self.threads, 2 * self.threads)}
         columns = sorted({*columns, *(c for c in even if 32 <= c <= 1024)}, reverse=True)
-        depths = (MOST_PLACES,) if places else (1024, 768, 512, 384, 256, 128, 64)
+        depths = (1024, 768, 512, 384, 256, 128, 64)
+        if places:
+            depths = (MOST_PLACES, *depths) if staged else (MOST_PLACES,)
         batch = math.prod(typical(d) for d in kernel.grid[:-1])
         best, chosen = float("inf"), {}
         for block_m, block_n, block_k in itertools.product(

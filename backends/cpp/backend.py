@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -58,7 +59,7 @@ class CppBackend(Evaluated):
         split = f"split-reductions{{programs={4 * threads} least=32768 longest={LONGEST}}}"
         to_tiles = TO_TILES.replace(",fuse", f",{split},fuse")
         to_tiles = to_tiles.replace(
-            "lower-to-tile", "winograd,pad-images,lower-to-tile{scans=true}"
+            "lower-to-tile", "winograd,turn-weights,pad-images,lower-to-tile{scans=true}"
         )
         self.lowering = (
             f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST}}},"
@@ -99,6 +100,8 @@ class CppProgram:
                 self.sources[kernel.sym_name] = kernel_source(kernel)
             except (Unprintable, UnknownSize) as e:
                 self.interpreted[kernel.sym_name] = str(e)
+                slow = f"kernel {kernel.sym_name} runs tile by tile, slowly: {e}"
+                warnings.warn(slow, stacklevel=4)
         self.native: HostProgram | None = None
         with suppress(Unprintable):
             self.native = HostProgram(module, self.sources, LIBRARY)

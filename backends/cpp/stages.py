@@ -29,6 +29,9 @@ FEW_ROWS = 4
 CHEAP = 4
 """Computing a tile again is worth no array up to so many steps an element."""
 
+REPEATED = 8
+"""Rows from which on what they are broadcast from is put in an array first, if it is dear."""
+
 COSTS = {
     "math.exp": 12,
     "math.exp2": 12,
@@ -141,10 +144,21 @@ class Stages(Extents):
             inputs = list(self.inputs(op, block))
             level = max((self.level[v] for v in inputs), default=0)
             cost = step_cost(op) + sum(self.cost[v] for v in op.operands)
-            ends = isinstance(op, ENDS)
+            ends = isinstance(op, ENDS) or self.repeats(op)
             for r in op.results:
                 self.level[r] = level + ends
                 self.cost[r] = 0 if ends or not self.is_tile(r) else cost
+
+    def repeats(self, op: Operation) -> bool:
+        """Whether an outer loop would compute again and again what is dear and the same each time.
+
+        So it is with what has a number a column, which rows are broadcast from.
+        """
+        if not isinstance(op, tile.Broadcast) or self.cost[op.input] <= CHEAP:
+            return False
+        sizes = list(zip(self.shape(op.input), self.shape(op.result), strict=True))
+        inner = next((i for i, (size, _) in enumerate(sizes) if size != 1), None)
+        return inner is not None and any(goal >= REPEATED for _, goal in sizes[:inner])
 
     def inputs(self, op: Operation, block: Block) -> Iterator[SSAValue]:
         """The values of a block that an op of it needs, those inside its regions among them."""
@@ -256,7 +270,7 @@ class Stages(Extents):
             if ends:
                 continue
             earlier = not own or self.level[v] < stage
-            if earlier and self.cost[v] > CHEAP:
+            if earlier and self.cost[v] > CHEAP and not isinstance(v.owner, tile.Broadcast):
                 self.keep(v)
                 continue
             pending += v.owner.operands
