@@ -20,14 +20,15 @@ from aicc.backends.c_text import Unprintable, kernel_name
 from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.layouts import layout_cost
-from aicc.backends.cpp.library import LIBRARY
+from aicc.backends.cpp.library import LIBRARY, NUMBERS
 from aicc.backends.recycled import RECYCLER
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
-from aicc.ir import tile
+from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.memory import address, empty
 from aicc.ir.module import input_names, main_of, output_names, symbol_ranges
+from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim, evaluate
 from aicc.ir.tile.extents import UnknownSize
 from aicc.ir.types import element_type, shape_of
@@ -40,6 +41,13 @@ LONGEST = 1024
 """Rows that one sum may be of where they are added one after the other: longer ones lose digits."""
 
 
+def keeps_on_a_cpu(op: GraphOp) -> bool:
+    """As other targets of tiles, and gradients of poolings, which threads add plane by plane."""
+    if isinstance(op, graph.MaxPoolGrad):
+        return element_type(op.output_grad).name in NUMBERS
+    return keeps(op)
+
+
 class Host(Evaluator, Protocol):
     """Runs what stands between kernels."""
 
@@ -50,7 +58,7 @@ class CppBackend(Evaluated):
     """Prints kernels in C++, builds them with the system's compiler and runs them on the CPU."""
 
     name = "cpp"
-    description = TargetDescription("cpp", keeps, layout_cost=layout_cost)
+    description = TargetDescription("cpp", keeps_on_a_cpu, layout_cost=layout_cost)
     evaluator: Host
 
     def __init__(self, evaluator: Host):

@@ -90,9 +90,23 @@ def in_order(host: HostProgram, op: graph.TopK | graph.Sort) -> None:
     host.places.update(zip(op.results, (values, indices), strict=True))
 
 
+def pool_gradient(host: HostProgram, op: graph.MaxPoolGrad) -> None:
+    dims, counts = dims_of(op.result), dims_of(op.output_grad)
+    kind, place = number(op.output_grad, op), host.reserve(op.result)
+    arguments = (
+        f"({kind}*)({place})",
+        f"(const {kind}*)({host.places[op.output_grad]})",
+        f"(const int64_t*)({host.places[op.indices]})",
+        *map(host.dim, (product(dims[:2]), product(dims[2:]), product(counts[2:]))),
+    )
+    host.line(f"if (!add_in_planes({', '.join(arguments)})) return 1;")
+    host.places[op.result] = place
+
+
 LIBRARY: Mapping[type[Operation], Callable[[HostProgram, Operation], None]] = {
     graph.ScatterND: scatter_nd,  # type: ignore[dict-item]
     graph.ScatterElements: scatter_elements,  # type: ignore[dict-item]
+    graph.MaxPoolGrad: pool_gradient,  # type: ignore[dict-item]
     graph.TopK: in_order,  # type: ignore[dict-item]
     graph.Sort: in_order,  # type: ignore[dict-item]
 }

@@ -15,8 +15,8 @@ from aicc.ir.tile.types import bind
 if TYPE_CHECKING:
     from aicc.backends.cpp.kernels import KernelPrinter
 
-LEAST_SEGMENT = 8
-"""Shorter segments of one length are not worth that they are more."""
+LONG_SEGMENT = 128
+"""Segments of one length that are shorter are not worth it if they are more than they must be."""
 
 Place = tuple[int | None, ...]
 """For each dim of a value the dim of the nest that walks through it; None where it has one."""
@@ -226,7 +226,7 @@ class Walk:
         if not isinstance(total, int) or not isinstance(bound, int):
             return None
         found = min(total, by) if bound <= length else math.gcd(length, by)
-        return found if total % found == 0 and found >= LEAST_SEGMENT else None
+        return found if total % found == 0 and found >= min(total, by, LONG_SEGMENT) else None
 
     def divisors(self, dim: int) -> dict[SSAValue, list[int]]:
         """Indices that grow along a dim, with the numbers that they are divided by."""

@@ -91,4 +91,22 @@ bool scatter_elements(T* out, const T* x, const I* indices, const T* updates, co
   return true;
 }
 
+// Each of `count` values a plane added to its place in the plane, of `size` elements, which is 0
+// else. False, and out unfinished, where a place is out of range.
+template <class T, class I>
+bool add_in_planes(T* out, const T* values, const I* places, int64_t planes, int64_t size,
+                   int64_t count) {
+  std::atomic<bool> fine{true};
+  run_programs(planes, double(planes) * double(size / 8 + 2 * count), [&](int64_t p) {
+    T* to = out + p * size;
+    std::fill_n(to, size, T(0));
+    for (int64_t i = p * count; i < (p + 1) * count; ++i) {
+      const int64_t at = int64_t(places[i]);
+      if (at < 0 || at >= size) return fine.store(false, std::memory_order_relaxed);
+      to[at] += values[i];
+    }
+  });
+  return fine;
+}
+
 }  // namespace aicc

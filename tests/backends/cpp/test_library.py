@@ -7,6 +7,7 @@ import pytest
 
 import aicc
 from aicc.backends.cpp.backend import CppProgram
+from aicc.errors import InputError
 from aicc.ir import graph
 from aicc.ir.types import tensor
 from tests.backends.test_kernels import module_of
@@ -129,3 +130,34 @@ def test_others_are_left_to_python(dtype, reduction):
     compiled = aicc.compile(scatter([7, 5], [9, 1], dtype, "i64", reduction), target="cpp")
     program = compiled._program
     assert isinstance(program, CppProgram) and program.native is None
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("shape, spatial", [((2, 3, 4, 5), (9, 11)), ((40, 8, 3), (7,))])
+def test_gradients_of_poolings(shape, spatial, dtype):
+    """Places that several windows chose get the sum of their gradients."""
+
+    def body(b, grads, places):
+        return [b.emit(graph.MaxPoolGrad, grads, places, input_spatial=spatial)]
+
+    module = module_of(body, tensor(shape, dtype), tensor(shape, "i64"))
+    rng = np.random.default_rng(0)
+    grads = rng.integers(-9, 9, shape).astype({"f32": np.float32, "f64": np.float64}[dtype])
+    places = rng.integers(0, int(np.prod(spatial)), shape)
+    native(module, [grads, places])
+    compiled = aicc.compile(module, target="cpp")
+    places[-1, -1, -1] = int(np.prod(spatial))
+    with pytest.raises((InputError, IndexError)):
+        compiled.run([grads, places])
+
+
+def test_gradients_of_poolings_in_half_precision_are_kernels():
+    def body(b, grads, places):
+        windows = {"kernel_shape": (2, 2), "strides": (2, 2), "dilations": (1, 1)}
+        windows["pads"] = (0, 0, 0, 0)
+        return [b.emit(graph.MaxPoolGrad, grads, places, input_spatial=(8, 6), **windows)]
+
+    module = module_of(body, tensor((2, 3, 4, 3), "bf16"), tensor((2, 3, 4, 3), "i64"))
+    program = aicc.compile(module, target="cpp")._program
+    assert isinstance(program, CppProgram) and program.native is not None
+    assert "add_in_planes" not in program.source
