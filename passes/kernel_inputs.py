@@ -55,9 +55,10 @@ def add_input(fused: Fused, value: SSAValue) -> BlockArgument:
 
 
 def drop_unused(fused: Fused) -> None:
-    """Take away transposes and inputs that nothing in the kernel reads."""
+    """Take away views and inputs that nothing in the kernel reads."""
     for op in reversed(list(fused.ops())):
-        if isinstance(op, graph.Transpose) and op.result.first_use is None:
+        views = (graph.Transpose, graph.Slice, graph.Reshape)
+        if isinstance(op, views) and op.result.first_use is None:
             op.detach()
             op.erase()
     for arg in reversed(fused.body.block.args):

@@ -28,7 +28,7 @@ from aicc.passes.fusion_groups import is_literal, moved_bytes
 from aicc.passes.tiling import reductions, scalars
 from aicc.passes.tiling.attention import lower_attention
 from aicc.passes.tiling.attention_backward import lower_attention_backward
-from aicc.passes.tiling.convolution import lower_conv
+from aicc.passes.tiling.convolution import FEW_PLACES, lower_conv
 from aicc.passes.tiling.matmul import lower_matmul
 from aicc.passes.tiling.nodes import MOVES, Unsupported
 from aicc.passes.tiling.pooling import lower_pool
@@ -37,31 +37,45 @@ from aicc.passes.tiling.scans import lower_scan
 from aicc.passes.tiling.spaces import empty_kernel, is_empty
 from aicc.passes.tiling.winograd import lower_patches, lower_winograd
 
-Lowering = Callable[[Fused, int], tuple[Block, dict[str, Any]]]
+
+@dataclass(frozen=True)
+class Limits:
+    """What targets choose differently: see `LowerToTile`."""
+
+    longest: int = PERSISTENT
+    places: int = FEW_PLACES
 
 
-def lower_contraction(op: Fused) -> tuple[Block, dict[str, Any]]:
+Lowered = tuple[Block, dict[str, Any]]
+Lowering = Callable[[Fused, Limits], Lowered]
+
+
+def lower_contraction(op: Fused, limits: Limits) -> Lowered:
     """A kernel around a product, by what kind of product it is."""
     anchors = [o for o in op.ops() if role_of(o) is Role.CONTRACTION]
     kind = type(anchors[0])
     if kind not in CONTRACTIONS:
         raise Unsupported(f"{anchors[0].name} has no lowering")
-    return CONTRACTIONS[kind](op, anchors)
+    return CONTRACTIONS[kind](op, anchors, limits)
 
 
-CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
-    graph.MatMul: lambda op, anchors: lower_matmul(op, anchors),
-    graph.Conv: lambda op, anchors: lower_conv(op, *anchors),
-    graph.ConvTranspose: lambda op, anchors: lower_conv(op, *anchors),
-    graph.Attention: lambda op, anchors: lower_attention(op, *anchors),
-    graph.AttentionWithLse: lambda op, anchors: lower_attention(op, *anchors),
-    graph.AttentionBackwardQuery: lambda op, anchors: lower_attention_backward(op, *anchors),
-    graph.AttentionBackwardKeyValue: lambda op, anchors: lower_attention_backward(op, *anchors),
-    graph.WinogradConv: lambda op, anchors: lower_winograd(op, *anchors),
+CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any, Limits], Lowered]] = {
+    graph.MatMul: lambda op, anchors, limits: lower_matmul(op, anchors),
+    graph.Conv: lambda op, anchors, limits: lower_conv(op, *anchors, limits.places),
+    graph.ConvTranspose: lambda op, anchors, limits: lower_conv(op, *anchors, limits.places),
+    graph.Attention: lambda op, anchors, limits: lower_attention(op, *anchors),
+    graph.AttentionWithLse: lambda op, anchors, limits: lower_attention(op, *anchors),
+    graph.AttentionBackwardQuery: lambda op, anchors, limits: lower_attention_backward(
+        op, *anchors
+    ),
+    graph.AttentionBackwardKeyValue: lambda op, anchors, limits: lower_attention_backward(
+        op, *anchors
+    ),
+    graph.WinogradConv: lambda op, anchors, limits: lower_winograd(op, *anchors),
 }
 """How a kernel around each kind of product is lowered."""
 
-ALONE: dict[type[Operation], Callable[[Fused, Any], tuple[Block, dict[str, Any]]]] = {
+ALONE: dict[type[Operation], Callable[[Fused, Any], Lowered]] = {
     graph.MaxPool: lower_pool,
     graph.AvgPool: lower_pool,
     graph.WinogradInputTransform: lower_patches,
@@ -74,11 +88,11 @@ SCANS = (graph.CumSum, graph.CumProd)
 """Of those the ones that go one step after another: libraries do it better where cores are many."""
 
 LOWERINGS: dict[str, Lowering] = {
-    "pointwise": lower_rows,
-    "reduction": lower_rows,
-    "contraction": lambda op, longest: lower_contraction(op),
+    "pointwise": lambda op, limits: lower_rows(op, limits.longest),
+    "reduction": lambda op, limits: lower_rows(op, limits.longest),
+    "contraction": lower_contraction,
 }
-"""How a kernel of each role is lowered, with rows of up to so many elements in one tile."""
+"""How a kernel of each role is lowered."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +100,19 @@ class LowerToTile(ModulePass):
     """Replace each `graph.fused` that has a lowering by the launch of a tile kernel.
 
     Kernels that do the same share one `tile.kernel`. What has no lowering stays, and a remark says
-    why. Rows of up to `longest` elements are held in one tile. Without `scans`, running sums and
+    why. Rows of up to `longest` elements are held in one tile. Convolutions to images of up to
+    `places` places take those of all images side by side. Without `scans`, running sums and
     products are left to the host's library.
     """
 
     name = "lower-to-tile"
     longest: int = PERSISTENT
+    places: int = FEW_PLACES
     scans: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
+        limits = Limits(self.longest, self.places)
         known: dict[Hashable, str] = {}
         done: dict[Hashable, tuple[str, tile.Kernel, frozenset[str]]] = {}
         taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)} | set(functions(op))
@@ -122,7 +139,7 @@ class LowerToTile(ModulePass):
                     check_sizes(kernel, needed, sizes)
                     _replace(fused, name)
                     continue
-                kernel = lowered(fused, self.longest)
+                kernel = lowered(fused, limits)
                 needed = sizes_needed(kernel)
                 check_sizes(kernel, needed, sizes)
             except Unsupported as e:
@@ -226,7 +243,7 @@ def check_sizes(kernel: tile.Kernel, needed: Collection[str], known: Collection[
         raise Unsupported(f"the size {min(missing)} isn't known before it runs")
 
 
-def lowered(fused: Fused, longest: int = PERSISTENT) -> tile.Kernel:
+def lowered(fused: Fused, limits: Limits) -> tile.Kernel:
     """The kernel of a fused op, not yet named. Raises Unsupported."""
     if fused.role not in LOWERINGS:
         raise Unsupported(f"kernels around a {fused.role} have no lowering")
@@ -240,7 +257,7 @@ def lowered(fused: Fused, longest: int = PERSISTENT) -> tile.Kernel:
     elif alone:
         block, params = ALONE[type(alone[0])](fused, alone[0])
     else:
-        block, params = LOWERINGS[fused.role](fused, longest)
+        block, params = LOWERINGS[fused.role](fused, limits)
     params.setdefault("work", [total(o.flops() for o in fused.ops() if isinstance(o, GraphOp))])
     params.setdefault("moved", [moved_bytes(fused)])
     kernel = tile.Kernel.make(

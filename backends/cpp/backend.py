@@ -37,6 +37,9 @@ HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
 MODEL_HEADER = HEADER.replace("\n", '\n#include "order.h"\n#include "scatter.h"\n', 1)
 FOOTER = "}  // namespace aicc\n"
 
+PLACES = 63
+"""Places of an image that fill no panel of columns."""
+
 LONGEST = 1024
 """Rows that one sum may be of where they are added one after the other: longer ones lose digits."""
 
@@ -67,7 +70,8 @@ class CppBackend(Evaluated):
         split = f"split-reductions{{programs={4 * threads} least=32768 longest={LONGEST}}}"
         to_tiles = TO_TILES.replace(",fuse", f",{split},fuse")
         to_tiles = to_tiles.replace(
-            "lower-to-tile", "winograd,turn-weights,pad-images,lower-to-tile{scans=true}"
+            "lower-to-tile",
+            f"winograd,turn-weights,pad-images,lower-to-tile{{places={PLACES} scans=true}}",
         )
         self.lowering = (
             f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST}}},"

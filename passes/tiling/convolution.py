@@ -24,19 +24,25 @@ from aicc.passes.tiling.products import M, N, Product, check_dtypes
 from aicc.passes.tiling.spaces import known_shape
 
 FEW_PLACES = 15
-"""Of so few places, fewer than a block's columns, those of all images are columns together."""
+"""Of so few places, fewer than a block's columns, those of all images are columns together, where
+nothing else is said."""
 
 
-def lower_conv(op: Fused, conv: graph.Conv | graph.ConvTranspose) -> tuple[Block, dict]:
-    """The body of a kernel for `op`, which is built around `conv`, and its parameters."""
+def lower_conv(
+    op: Fused, conv: graph.Conv | graph.ConvTranspose, places: int = FEW_PLACES
+) -> tuple[Block, dict]:
+    """The body of a kernel for `op`, which is built around `conv`, and its parameters.
+
+    Of images of up to `places` places, those of all are columns together.
+    """
     if isinstance(conv, graph.Conv) and is_depthwise(conv):
         return lower_depthwise(op, conv)
-    return _Convolution(op, conv).product().lower()
+    return _Convolution(op, conv, places).product().lower()
 
 
 class _Convolution:
-    def __init__(self, op: Fused, conv: graph.Conv | graph.ConvTranspose):
-        self.op, self.conv = op, conv
+    def __init__(self, op: Fused, conv: graph.Conv | graph.ConvTranspose, few: int):
+        self.op, self.conv, self.few = op, conv, few
         self.dtype, self.out = check_dtypes(conv.input, conv.weight, conv.result)
         self.image = known_shape(shape_of(conv.input))
         self.weight = known_shape(shape_of(conv.weight))
@@ -65,7 +71,7 @@ class _Convolution:
         batch, group = name("image"), name("group")
         across = N if self.last else M
         known = all(isinstance(d, int) for d in self.shape)
-        few = known and 0 < math.prod(map(typical, self.shape[2:])) <= FEW_PLACES
+        few = known and 0 < math.prod(map(typical, self.shape[2:])) <= self.few
         extents: dict[str, Dim] = {
             batch: self.shape[0],
             group: self.conv.groups,

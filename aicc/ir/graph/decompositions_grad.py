@@ -165,11 +165,10 @@ def conv_weight_grad(b: GraphBuilder, op: contract.ConvWeightGrad) -> Sequence[S
 def conv_transpose(b: GraphBuilder, op: contract.ConvTranspose) -> Sequence[SSAValue] | None:
     """A convolution for each place within a stride, by the taps that meet it, and all interleaved.
 
-    None for strides of 1, where it is a convolution as it stands, for dilated ones, and where a
-    size isn't known.
+    None for dilated ones, and where a size isn't known.
     """
     x, w, out = (shape_of(v) for v in (op.input, op.weight, op.result))
-    if max(op.strides) == 1 or max(op.dilations) > 1 or not _are_known(*x, *w, *out):
+    if max(op.dilations) > 1 or not _are_known(*x, *w, *out):
         return None
     n, groups = len(op.strides), op.groups
     batch, channels, *size = x
@@ -250,6 +249,9 @@ def _interleaved(
         axis = 2 + i
         joined: dict[tuple[int, ...], SSAValue] = {}
         for phase in itertools.product(*map(range, strides[:i])):
+            if strides[i] == 1:
+                joined[phase] = parts[(*phase, 0)]
+                continue
             members = [b.unsqueeze(parts[(*phase, r)], [axis + 1]) for r in range(strides[i])]
             whole = b.emit(Concat, members, axis=axis + 1)
             sizes = list(shape_of(parts[(*phase, 0)]))

@@ -1,7 +1,7 @@
 // Products whose right operand is read element by element, as convolutions read images: blocks of
 // a few columns by vectors of rows are summed in registers, and turned as they are stored.
 
-#include "dot.h"
+#include "turn.h"
 
 namespace aicc {
 namespace {
@@ -164,10 +164,13 @@ void columns(float* c, int64_t row, const float* a, places<float> b, int64_t m, 
 // Rows of a as a panel of `width`, zero beyond m.
 void pack(float* to, matrix<float> a, int64_t m, int64_t width, int64_t depth) {
   constexpr int64_t STEP = panels<float>::width, TILE = 16;
+  for (int64_t k = 0; m < width && k < depth; ++k)
+    std::fill(to + k * STEP + m, to + k * STEP + width, 0.0f);
+  if (a.column == 1) return turn(to, STEP, a.data, a.row, depth, m);
   for (int64_t k = 0; k < depth; k += TILE)
-    for (int64_t i = 0; i < width; ++i)
+    for (int64_t i = 0; i < m; ++i)
       for (int64_t y = k; y < std::min(k + TILE, depth); ++y)
-        to[y * STEP + i] = i < m ? a.data[i * a.row + y * a.column] : 0.0f;
+        to[y * STEP + i] = a.data[i * a.row + y * a.column];
 }
 
 }  // namespace
