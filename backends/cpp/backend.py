@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,23 +14,22 @@ from typing import Any, Protocol
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
-from aicc.backends.c_host import HostProgram, arrays_of
+from aicc.backends.c_host import HostProgram
 from aicc.backends.c_text import Unprintable, kernel_name
 from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, runtime_files
+from aicc.backends.cpp.entry import Entry
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.layouts import layout_cost
 from aicc.backends.cpp.library import LIBRARY, NUMBERS
-from aicc.backends.recycled import RECYCLER
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
-from aicc.ir.memory import address, empty
+from aicc.ir.memory import address
 from aicc.ir.module import input_names, main_of, output_names, symbol_ranges
 from aicc.ir.op import GraphOp
-from aicc.ir.symbols import Dim, evaluate
 from aicc.ir.tile.extents import UnknownSize
-from aicc.ir.types import element_type, shape_of
+from aicc.ir.types import element_type
 
 HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
 MODEL_HEADER = HEADER.replace("\n", '\n#include "order.h"\n#include "scatter.h"\n', 1)
@@ -159,6 +157,16 @@ class CppProgram:
             self._host = self._load()
         return self._host(*inputs)
 
+    def on_tensors(self, *inputs: Any) -> list[Any]:
+        """As a call, from tensors to tensors."""
+        if self.entry is not None:
+            results = self.entry.on_tensors(inputs)
+            if results is not None:
+                return results
+        from aicc.backends.interop import from_torch, to_torch
+
+        return [to_torch(r) for r in self(*map(from_torch, inputs))]
+
     def files(self, archs: Sequence[str]) -> dict[str, bytes]:
         """The runtime, a C header with an example, and libraries for instruction sets."""
         files = dict(runtime_files())
@@ -179,72 +187,6 @@ class CppProgram:
         else:
             del files["model.cpp"]
         return files
-
-
-WORKSPACES = 4
-"""For how many sets of sizes a thread keeps an arena."""
-
-
-class Entry:
-    """Calls a model's own function on arrays."""
-
-    def __init__(self, program: HostProgram, library: Any, ranges: Mapping[str, Any]):
-        self.program, self.ranges = program, ranges
-        self.run = library.model_run
-        self.run.restype = ctypes.c_int
-        self.arena_bytes = library.model_arena
-        self.arena_bytes.restype = ctypes.c_int64
-        self.arrays = arrays_of(program.constants)
-        self.weights = pointers_to(self.arrays)
-        args = program.func.args
-        self.dtypes = [element_type(a).np for a in args]
-        self.shapes = [shape_of(a) for a in args]
-        self.results = [(shape_of(v), element_type(v).np) for v in program.outputs]
-        self.kept = threading.local()
-
-    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """The outputs; None where an argument doesn't fit, which others say better."""
-        if len(inputs) != len(self.shapes):
-            return None
-        sizes: dict[str, int] = {}
-        for name, (i, axis) in zip(self.program.sizes, self.program.sources, strict=True):
-            if np.ndim(inputs[i]) <= axis:
-                return None
-            sizes[name] = inputs[i].shape[axis]
-        for x, dtype, shape in zip(inputs, self.dtypes, self.shapes, strict=True):
-            if x.dtype != dtype or x.shape != tuple(self.dim(d, sizes) for d in shape):
-                return None
-        for name, (low, high) in self.ranges.items():
-            if name in sizes and not low <= sizes[name] <= (high or sizes[name]):
-                return None
-        given = [np.ascontiguousarray(x) for x in inputs]
-        outputs = [
-            RECYCLER.empty(tuple(self.dim(d, sizes) for d in shape), dtype)
-            for shape, dtype in self.results
-        ]
-        key = tuple(sizes.values())
-        numbers = (ctypes.c_int64 * max(len(key), 1))(*key)
-        arena = self.arena(key, numbers)
-        at = ctypes.c_void_p(address(arena))
-        if self.run(self.weights, pointers_to(given), pointers_to(outputs), at, numbers):
-            return None
-        return outputs
-
-    @staticmethod
-    def dim(d: Dim | None, sizes: Mapping[str, int]) -> int:
-        return d if isinstance(d, int) else -1 if d is None else evaluate(d, sizes)
-
-    def arena(self, key: tuple[int, ...], numbers: Any) -> np.ndarray:
-        kept = self.kept.__dict__.setdefault("arenas", {})
-        if key not in kept:
-            if len(kept) >= WORKSPACES:
-                del kept[next(iter(kept))]
-            kept[key] = empty((self.arena_bytes(numbers) + 1,), np.uint8)
-        return kept[key]
-
-
-def pointers_to(arrays: Sequence[np.ndarray]) -> Any:
-    return (ctypes.c_void_p * (len(arrays) or 1))(*map(address, arrays))
 
 
 def launcher(kernel: tile.Kernel, function: Any) -> Launcher:

@@ -86,3 +86,38 @@ def test_other_floats(dtype):
     with torch.no_grad():
         tolerance = 1e-6 if dtype == torch.float64 else 4e-2
         torch.testing.assert_close(compiled(model)(x), model(x), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.randn(5, 7),
+        torch.randn(7, 5).t(),
+        torch.randn(10, 14)[::2, ::2],
+        torch.view_as_complex(torch.randn(5, 7, 2)).conj().imag,
+        torch.randn(5, 7).to(torch.bfloat16),
+        torch.randn(5, 7, dtype=torch.float64),
+        torch.randn(300, 400),
+        torch.randn(0, 4),
+    ],
+    ids=["plain", "turned", "strided", "negated", "bf16", "f64", "large", "empty"],
+)
+def test_arguments_of_all_kinds_of_memory(given):
+    def f(x):
+        return torch.relu(x) + 1, x.sum(0)
+
+    torch._dynamo.reset()
+    fast = torch.compile(f, backend="aicc")
+    for x in (given, given):
+        for found, want in zip(fast(x), f(x), strict=True):
+            assert found.dtype == want.dtype and found.shape == want.shape
+            torch.testing.assert_close(found, want, rtol=1e-2, atol=1e-2)
+
+
+def test_results_of_calls_do_not_share_memory():
+    fast = torch.compile(lambda x: (x * 2, x[:3] * 3), backend="aicc")
+    x = torch.randn(300, 400)
+    first, kept = fast(x), [y.clone() for y in fast(x)]
+    second = fast(x + 1)
+    for a, b, c in zip(first, kept, second, strict=True):
+        assert torch.equal(a, b) and a.data_ptr() != c.data_ptr()
