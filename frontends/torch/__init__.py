@@ -13,6 +13,7 @@ from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselve
     ops_recurrent,
     ops_reduce,
     ops_tensor,
+    ops_transformer,
 )
 from aicc.frontends.torch.context import TorchImportError
 from aicc.frontends.torch.decompositions import decomposition_table
