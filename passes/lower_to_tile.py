@@ -61,8 +61,8 @@ def lower_contraction(op: Fused, limits: Limits) -> Lowered:
 
 CONTRACTIONS: dict[type[Operation], Callable[[Fused, Any, Limits], Lowered]] = {
     graph.MatMul: lambda op, anchors, limits: lower_matmul(op, anchors),
-    graph.Conv: lambda op, anchors, limits: lower_conv(op, *anchors, limits.places),
-    graph.ConvTranspose: lambda op, anchors, limits: lower_conv(op, *anchors, limits.places),
+    graph.Conv: lambda op, anchors, limits: lower_conv(op, anchors[0], limits.places),
+    graph.ConvTranspose: lambda op, anchors, limits: lower_conv(op, anchors[0], limits.places),
     graph.Attention: lambda op, anchors, limits: lower_attention(op, *anchors),
     graph.AttentionWithLse: lambda op, anchors, limits: lower_attention(op, *anchors),
     graph.AttentionBackwardQuery: lambda op, anchors, limits: lower_attention_backward(

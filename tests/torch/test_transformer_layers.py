@@ -52,19 +52,12 @@ class Fused(nn.Module):
         self.layer, self.kind = encoder(), kind
 
     def forward(self, x, mask):
-        a = self.layer.self_attn
-        norms = (self.layer.norm1, self.layer.norm2)
-        return torch._transformer_encoder_layer_fwd(
-            x,
-            a.embed_dim,
-            a.num_heads,
-            *(a.in_proj_weight, a.in_proj_bias, a.out_proj.weight, a.out_proj.bias),
-            *(False, False, 1e-5),
-            *(t for n in norms for t in (n.weight, n.bias)),
-            *(t for n in (self.layer.linear1, self.layer.linear2) for t in (n.weight, n.bias)),
-            mask,
-            self.kind,
-        )
+        a, norms = self.layer.self_attn, (self.layer.norm1, self.layer.norm2)
+        linears = (self.layer.linear1, self.layer.linear2)
+        given = [x, a.embed_dim, a.num_heads, a.in_proj_weight, a.in_proj_bias]
+        given += [a.out_proj.weight, a.out_proj.bias, False, False, 1e-5]
+        given += [t for n in (*norms, *linears) for t in (n.weight, n.bias)]
+        return torch.ops.aten._transformer_encoder_layer_fwd(*given, mask, self.kind)
 
 
 @pytest.mark.parametrize("name, kind", [("square", 0), ("padding", 1)])

@@ -153,8 +153,8 @@ def test_gradients_of_poolings(shape, spatial, dtype):
 
 def test_gradients_of_poolings_in_half_precision_are_kernels():
     def body(b, grads, places):
-        windows = {"kernel_shape": (2, 2), "strides": (2, 2), "dilations": (1, 1)}
-        windows["pads"] = (0, 0, 0, 0)
+        pads = {"dilations": (1, 1), "pads": (0, 0, 0, 0)}
+        windows = {"kernel_shape": (2, 2), "strides": (2, 2), **pads}
         return [b.emit(graph.MaxPoolGrad, grads, places, input_spatial=(8, 6), **windows)]
 
     module = module_of(body, tensor((2, 3, 4, 3), "bf16"), tensor((2, 3, 4, 3), "i64"))
