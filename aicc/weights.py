@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from aicc.errors import ArtifactError
 from aicc.ir.constants import DenseAttr, packed
 from aicc.ir.dtypes import dtype_of
+from aicc.ir.memory import MOST_MOVED, empty
 
 _NATIVE = frozenset(
     [
@@ -50,7 +51,10 @@ _ELEMENTS = {
 
 
 class SafetensorsTable(Mapping[str, np.ndarray]):
-    """The tensors of a file by name: read-only views of it, whose pages are read when touched."""
+    """The tensors of a file by name, each read when it is asked for.
+
+    The largest are read-only views of the file, whose pages are read when touched.
+    """
 
     def __init__(self, path: Path):
         self._path = path
@@ -62,9 +66,8 @@ class SafetensorsTable(Mapping[str, np.ndarray]):
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             self._header = json.loads(file.read(size))
-            self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[
-                8 + size :
-            ]
+            self._start = 8 + size
+            self._file_map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
@@ -72,9 +75,23 @@ class SafetensorsTable(Mapping[str, np.ndarray]):
         about = self._header[name]
         if about["dtype"] not in _ELEMENTS:
             return self._file.get_tensor(name)
-        first, end = about["data_offsets"]
-        flat = np.frombuffer(self._data[first:end], _ELEMENTS[about["dtype"]])
-        return flat.reshape(about["shape"])
+        first, end = (self._start + offset for offset in about["data_offsets"])
+        dtype, shape = _ELEMENTS[about["dtype"]], about["shape"]
+        view = np.frombuffer(memoryview(self._file_map)[first:end], dtype).reshape(shape)
+        if view.nbytes > MOST_MOVED:
+            return view
+        array = empty(shape, dtype)
+        array[...] = view
+        array.flags.writeable = False
+        self.forget(first, end)
+        return array
+
+    def forget(self, first: int, end: int) -> None:
+        """Have the pages between two offsets count no more for what the process holds."""
+        first = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = end // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > first and hasattr(mmap, "MADV_DONTNEED"):
+            self._file_map.madvise(mmap.MADV_DONTNEED, first, end - first)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

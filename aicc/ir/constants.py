@@ -23,7 +23,7 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
 
 from aicc.ir.dtypes import DType, dtype_of
-from aicc.ir.memory import aligned
+from aicc.ir.memory import MOST_MOVED, aligned
 from aicc.ir.text import raw_group
 from aicc.ir.types import static_shape, tensor
 
@@ -70,8 +70,12 @@ class Literal:
         return self._array
 
     def align(self) -> np.ndarray:
-        """The elements, moved to where vectors of them are read fast if they don't lie so."""
-        self._array = aligned(self.array)
+        """The elements, contiguous, and moved to where vectors of them are read fast.
+
+        The largest stay where they are.
+        """
+        large = self.array.nbytes > MOST_MOVED
+        self._array = np.ascontiguousarray(self.array) if large else aligned(self.array)
         return self._array
 
     @property

@@ -12,6 +12,11 @@ ALIGNMENT = 64
 """Bytes of a cache line, and of the longest vectors: one across two lines is read as two."""
 
 
+MOST_MOVED = 64 << 20
+"""Bytes of the largest constants that are moved to begin so: greater ones are tables that rows are
+taken of, or are read as fast as memory is."""
+
+
 def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:
     """An array of any elements that begins at a multiple of `ALIGNMENT` bytes."""
     dtype = np.dtype(dtype)

@@ -52,3 +52,21 @@ def test_runs_of_one_length_are_copied_so(name):
     assert loops, compiled.source
     if run is not None:
         assert str(run) in loops
+
+
+def test_large_constants_of_an_artifact_stay_in_its_file(tmp_path, monkeypatch):
+    """Tables that rows are taken of need not be read whole."""
+    from aicc import weights
+
+    model = network(torch.nn.Embedding(500, 64), torch.nn.Linear(64, 33))
+    ids = torch.tensor([[3, 499, 0]])
+    path = aicc.compile(model, (ids,), target="cpp").save(tmp_path / "out")
+    monkeypatch.setattr(weights, "MOST_MOVED", 500 * 64 * 4 - 1)
+    found = {n: a for n, a in weights.open_weights(path / "model.safetensors").items()}
+    owners = {n: isinstance(a.base.base, memoryview) for n, a in found.items() if a.size > 64}
+    assert sorted(owners.values()) == [False, True], owners
+    assert all(not a.flags.writeable for a in found.values())
+    loaded = aicc.load(path)
+    (path / "model.safetensors").unlink()  # it is open already
+    with torch.no_grad():
+        np.testing.assert_allclose(loaded(ids.numpy()), model(ids).numpy(), rtol=1e-4, atol=1e-5)
