@@ -9,6 +9,8 @@ process, medians. Results go to results/cpu.json, or another file for another ma
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import math
 import os
 import tempfile
@@ -263,18 +265,57 @@ class Language(nn.Module):
         return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), labels.flatten())
 
 
-def training_systems(tokens: int) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
-    """A forward and a backward pass of four rows of tokens; the loss is what they return."""
+class Residual(nn.Module):
+    """Two 3×3 convolutions beside what they are added to."""
+
+    def __init__(self, channels: int, filters: int, stride: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(filters) for _ in range(3))
+        self.aside = nn.Conv2d(channels, filters, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norms[1](self.second(F.relu(self.norms[0](self.first(x)))))
+        return F.relu(y + self.norms[2](self.aside(x)))
+
+
+class Images(nn.Module):
+    """A small residual network with a loss, for a step of training."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False),
+            *(nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+            *(Residual(32, 32, 1), Residual(32, 64, 2), Residual(64, 128, 2)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)),
+        )
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(self.layers(x), labels)
+
+
+def trained(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """A model with a loss and its inputs: four rows of tokens, or sixteen images."""
     torch.manual_seed(0)
-    model = Language()
-    ids, labels = torch.randint(0, 1000, (2, 4, tokens))
+    if name == "resnet 16x96":
+        return Images(), (torch.randn(16, 3, 96, 96), torch.randint(0, 10, (16,)))
+    ids, labels = torch.randint(0, 1000, (2, 4, int(name[6:])))
+    return Language(), (ids, labels)
+
+
+def training_systems(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """A forward and a backward pass; the loss is what they return."""
     compile_seconds: dict[str, float] = {}
 
     def step(f: Callable[..., torch.Tensor]) -> Callable[[], torch.Tensor]:
         def run() -> torch.Tensor:
             with torch.enable_grad():
                 model.zero_grad()
-                loss = f(ids, labels)
+                loss = f(*inputs)
                 loss.backward()
             return loss.detach().reshape(1)
 
@@ -291,6 +332,22 @@ def training_systems(tokens: int) -> tuple[dict[str, Callable[[], Any]], dict[st
     return found, compile_seconds
 
 
+def compiled_systems(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> dict[str, Callable[[], Any]]:
+    """`torch.compile`: parameters are arguments of the graph, or constants once frozen."""
+    found: dict[str, Callable[[], Any]] = {"eager": lambda: model(*inputs)}
+    for name, backend, options in (
+        ("aicc", "aicc", {"target": "cpp"}),
+        ("aicc, frozen", "aicc", {"target": "cpp", "freeze": True}),
+        ("inductor", "inductor", None),
+    ):
+        fast = torch.compile(copy.deepcopy(model), backend=backend, options=options)  # type: ignore[arg-type]
+        found[name] = functools.partial(fast, *inputs)
+    return found
+
+
+COMPILED = ("resnet50", "mobilenet_v2", "vit-tiny", "bert-base")
 HALVED = ("vit-tiny", "bert-base", "gpt2", "llama-2-layers", "resnet50")
 INTEGERS = ("resnet50", "mobilenet_v2", "vit-tiny", "bert-base")
 LOOSE = {"bf16": 0.05, "int8": 0.03}
@@ -359,8 +416,10 @@ def cases(wanted: list[str], autotune: bool) -> Iterator[tuple[str, str, dict, d
         size = int(shape.split("x")[1])
         moved = size * size * {"float32": 4, "int8": 1, "int4": 0.625}[stored]
         yield "tokens", name, token_systems(size, TOKENS[stored]), {}, moved
-    for name in chosen("training", ["gpt 4x128", "gpt 4x512"]):
-        yield "training", name, *training_systems(int(name[6:])), 0.0
+    for name in chosen("compiled", COMPILED):
+        yield "compiled", name, compiled_systems(*wholes()[name]()), {}, 0.0
+    for name in chosen("training", ["gpt 4x128", "gpt 4x512", "resnet 16x96"]):
+        yield "training", name, *training_systems(*trained(name)), 0.0
     for name in chosen("light", models.light_names()):
         yield "light", name, light_systems(name), {}, 0.0
 
@@ -379,7 +438,7 @@ def main() -> None:
     parser.add_argument(
         "cases",
         nargs="*",
-        help="names, or kernels, models, bf16, int8, tokens, training, light; default: all",
+        help="names or groups (kernels, models, compiled, light, …); default: all",
     )
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--autotune", action="store_true", help="Inductor's max-autotune as well")
