@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,12 @@ def test_runs_of_one_length_are_copied_so(name):
         assert str(run) in loops
 
 
+def is_of_a_file(array: Any) -> bool:
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array is not None
+
+
 def test_large_constants_of_an_artifact_stay_in_its_file(tmp_path, monkeypatch):
     """Tables that rows are taken of need not be read whole."""
     from aicc import weights
@@ -63,8 +70,7 @@ def test_large_constants_of_an_artifact_stay_in_its_file(tmp_path, monkeypatch):
     path = aicc.compile(model, (ids,), target="cpp").save(tmp_path / "out")
     monkeypatch.setattr(weights, "MOST_MOVED", 500 * 64 * 4 - 1)
     found = {n: a for n, a in weights.open_weights(path / "model.safetensors").items()}
-    owners = {n: isinstance(a.base.base, memoryview) for n, a in found.items() if a.size > 64}
-    assert sorted(owners.values()) == [False, True], owners
+    assert sorted(is_of_a_file(a) for a in found.values() if a.size > 64) == [False, True]
     assert all(not a.flags.writeable for a in found.values())
     loaded = aicc.load(path)
     (path / "model.safetensors").unlink()  # it is open already
