@@ -10,6 +10,9 @@ from aicc.ir import graph
 from aicc.ir.builder import GraphBuilder
 from aicc.ir.graph import Fused
 
+VIEWS = (graph.Transpose, graph.Slice, graph.Reshape)
+"""Ops by which a kernel reads what it is given in another order."""
+
 
 def read_through(value: SSAValue) -> tuple[SSAValue, graph.Transpose | None]:
     """What a value is a transpose of, and that transpose; the value itself where it is none."""
@@ -57,8 +60,7 @@ def add_input(fused: Fused, value: SSAValue) -> BlockArgument:
 def drop_unused(fused: Fused) -> None:
     """Take away views and inputs that nothing in the kernel reads."""
     for op in reversed(list(fused.ops())):
-        views = (graph.Transpose, graph.Slice, graph.Reshape)
-        if isinstance(op, views) and op.result.first_use is None:
+        if isinstance(op, VIEWS) and op.result.first_use is None:
             op.detach()
             op.erase()
     for arg in reversed(fused.body.block.args):

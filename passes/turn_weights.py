@@ -23,11 +23,8 @@ from aicc.ir.graph import Fused
 from aicc.ir.module import functions
 from aicc.ir.op import GraphOp
 from aicc.ir.types import shape_of, typical
-from aicc.passes.kernel_inputs import add_input, drop_unused, made_before
+from aicc.passes.kernel_inputs import VIEWS, add_input, drop_unused, made_before
 from aicc.passes.tiling.depthwise import is_depthwise
-
-VIEWS = (graph.Transpose, graph.Slice, graph.Reshape)
-"""Ops by which weights are read in another order."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,13 +131,13 @@ class Entry:
 
         if len(self.plans) >= PLANS:
             self.plans.clear()
-        self.plans[sizes] = Plan(
+        made = self.plans[sizes] = Plan(
             sizes,
             [shaped(s) for s in self.shapes],
             [shaped(s) for s, _ in self.results],
             (ctypes.c_int64 * max(len(sizes), 1))(*sizes),
         )
-        return self.plans[sizes]
+        return made
 
     def arena(self, plan: Plan) -> np.ndarray:
         kept = self.kept.__dict__.setdefault("arenas", {})
@@ -154,10 +155,7 @@ def new_tensor(shape: Shape, dtype: np.dtype) -> Any:
     from aicc.backends.interop import to_torch
 
     row = dtype_of(dtype)
-    size = dtype.itemsize
-    for d in shape:
-        size *= d
-    if size >= LEAST or row.torch is None:
+    if math.prod(shape) * dtype.itemsize >= LEAST or row.torch is None:
         return to_torch(RECYCLER.empty(shape, dtype))
     return torch.empty(shape, dtype=getattr(torch, row.torch))
 

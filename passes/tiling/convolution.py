@@ -29,7 +29,7 @@ nothing else is said."""
 
 
 def lower_conv(
-    op: Fused, conv: graph.Conv | graph.ConvTranspose, places: int = FEW_PLACES
+    op: Fused, conv: graph.Conv | graph.ConvTranspose, places: int
 ) -> tuple[Block, dict]:
     """The body of a kernel for `op`, which is built around `conv`, and its parameters.
 
