@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,6 +28,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import ParseError, VerifyException
 
 from aicc import __version__
+from aicc.artifact_files import MANIFEST, file_name, files_in, place
 from aicc.errors import ArtifactError
 from aicc.ir.asm import named_constants, parse_module, print_module
 from aicc.ir.module import input_names, main_of, output_names, return_of, symbol_ranges
@@ -39,7 +37,6 @@ from aicc.plugins import load_ops
 from aicc.targets import Program
 from aicc.weights import open_weights, save_weights
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 
 
@@ -83,15 +80,8 @@ def save_artifact(
     An older artifact at `path` is replaced (files that aren't its own stay). Raises ArtifactError
     if something else is there.
     """
-    path = Path(path).absolute()
-    if path.exists() and not (path / MANIFEST).is_file():
-        foreign = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
-        if foreign:
-            raise ArtifactError(f"{path} exists and is no artifact: it is left alone")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        os.chmod(staging, 0o755)
+
+    def fill(staging: Path) -> None:
         constants = {**named_constants(module), **program.constants}
         save_weights(constants, staging / "model.safetensors")
         (staging / "model.mlir").write_text(print_module(module))
@@ -99,57 +89,17 @@ def save_artifact(
         for name, data in written.items():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_bytes(data)
-        files = {_name(p, staging): _hash(p) for p in sorted(_files_in(staging))}
         manifest = {
             "format": FORMAT,
             "aicc": __version__,
             "target": target,
             **({"form": form} if (form := getattr(program, "form", None)) else {}),
             **signature(module),
-            "files": files,
+            "files": {file_name(p, staging): _hash(p) for p in sorted(files_in(staging))},
         }
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        _swap(staging, path, files)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return path
 
-
-def _files_in(folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _listed(path: Path) -> set[str]:
-    """The files of an artifact that is about to be replaced, as far as its manifest can be read."""
-    try:
-        files = json.loads((path / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        files = ()
-    return {*files, MANIFEST}
-
-
-def _swap(staging: Path, path: Path, files: dict[str, str]) -> None:
-    if not path.exists():
-        os.rename(staging, path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    os.rename(path, old / "artifact")
-    try:
-        os.rename(staging, path)
-    except OSError:
-        os.rename(old / "artifact", path)
-        raise
-    replaced = _listed(old / "artifact")
-    for left in _files_in(old / "artifact"):
-        name = _name(left, old / "artifact")
-        if name not in files and name not in replaced:
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            os.rename(left, path / name)
-    shutil.rmtree(old, ignore_errors=True)
+    return place(path, fill)
 
 
 def load_artifact(path: str | Path) -> Artifact:

@@ -118,8 +118,24 @@ def compile(
     report: Annotated[
         Path | None, typer.Option(help="Write a page that shows the compile: report.html.")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option(help="Take the artifact of an equal compile before, where it is kept.")
+    ] = True,
 ) -> None:
     """Compile MODEL and write an artifact."""
+    where = output if output is not None else Path(_stem(model) + ".aicc")
+    kept = None
+    if cache and not (
+        dump_ir or print_ir_after or verify_each or verify or explain_fusion or report
+    ):
+        from aicc.compile_cache import lookup
+
+        said = (target, pipeline, dim, arch, ascendc_project, layout, quantize, exact, tf32)
+        kept = lookup(model, said, [tuning, calib])
+    if kept is not None and kept.is_there():
+        kept.write_to(where)
+        typer.echo(f"artifact: {where} (as it was compiled before)", err=True)
+        return
     from aicc.dumps import observers
 
     remarks: list[str] | None = [] if explain_fusion or report is not None else None
@@ -152,8 +168,9 @@ def compile(
         cli_checks.write_report(report, compiled, model, recorder, remarks or (), archs)
     if verify:
         _verify(compiled, source, dim)
-    where = output if output is not None else Path(_stem(model) + ".aicc")
     compiled.save(where, archs, ascendc_project)
+    if kept is not None:
+        kept.keep(where)
     typer.echo(f"artifact: {where}", err=True)
     if dump_ir is not None:
         typer.echo(f"IR dumps: {dump_ir}", err=True)

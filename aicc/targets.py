@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
 from aicc import plugins
+from aicc.devices import may_have_gpu
 from aicc.errors import CompileError
 from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import TargetDescription
@@ -69,15 +70,13 @@ _TARGETS = {
     "onnx": "aicc.backends.onnx.backend:OnnxBackend",
     "triton": "aicc.backends.triton.backend:TritonBackend",
 }
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""Files that a driver of GPUs makes: without them torch needn't be asked."""
 
 
 def default_target() -> str:
     """What `AICC_TARGET` names; else "triton" where torch sees a GPU, else `host_target`'s."""
     if given := os.environ.get("AICC_TARGET"):
         return given
-    if any(os.path.exists(p) for p in GPU_DEVICES) and find_spec("triton") is not None:
+    if may_have_gpu() and find_spec("triton") is not None:
         import torch
 
         if torch.cuda.is_available():

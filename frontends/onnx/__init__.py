@@ -16,7 +16,7 @@ from aicc.frontends.onnx import (  # noqa: F401  (the importers enter themselves
 )
 from aicc.frontends.onnx.errors import ImportError_, NeedsValue, UnsupportedOps
 from aicc.frontends.onnx.importer import import_model
-from aicc.frontends.onnx.loader import load_model
+from aicc.frontends.onnx.loader import external_files, load_model
 from aicc.frontends.onnx.table import IMPORTERS
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ImportError_",
     "NeedsValue",
     "UnsupportedOps",
+    "external_files",
     "import_model",
     "load_model",
 ]

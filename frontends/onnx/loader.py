@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -30,6 +31,30 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     check_text(model.graph, str(path))
     check_unique(model.graph, str(path))
     return model
+
+
+def external_files(path: str | Path) -> list[str]:
+    """The files that a model's tensors lie in beside its own, as it names them."""
+    model = load_model(path)
+    tensors = [*tensors_of(model.graph), *(t for f in model.functions for t in held_by(f.node))]
+    entries = (e for t in tensors for e in t.external_data)
+    return sorted({e.value for e in entries if e.key == "location"})
+
+
+def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """All tensors that a graph holds, those of its inner graphs included."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from held_by(graph.node)
+
+
+def held_by(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """The tensors of nodes' attributes, and of the graphs there."""
+    for attribute in (a for node in nodes for a in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from tensors_of(inner)
 
 
 def check_text(graph: onnx.GraphProto, where: str) -> None:

@@ -125,12 +125,12 @@ def test_verify_each_names_the_broken_pass(monkeypatch):
 
 
 def test_the_default_target_follows_the_machine(monkeypatch):
-    monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/null",))
+    monkeypatch.setattr("aicc.devices.GPU_DEVICES", ("/dev/null",))
     monkeypatch.delenv("AICC_TARGET")
     for seen, target in ((True, "triton"), (False, "cpp")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
         assert default_target() == target
-    monkeypatch.setattr("aicc.targets.GPU_DEVICES", ("/dev/no-such-device",))
+    monkeypatch.setattr("aicc.devices.GPU_DEVICES", ("/dev/no-such-device",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert default_target() == host_target() == "cpp"
     monkeypatch.setattr("aicc.backends.c_compiler.compiler", lambda: None)
