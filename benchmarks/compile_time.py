@@ -151,8 +151,8 @@ def show_growth(shape: str, sizes: dict[str, Any]) -> None:
 def cold(model_name: str, system: str) -> dict[str, Any]:
     """In a new process: seconds from `torch.compile` (or the ONNX file) to the first result.
 
-    For "aicc-sm_90", which no machine without a GPU can run, to the last cubin; "aicc-command" is the
-    command that writes an artifact with them from the ONNX file, then again from what it kept.
+    For "aicc-sm_90", which no machine without a GPU can run, to the last cubin. "aicc-command" is
+    the command that writes an artifact with those from the ONNX file, and again from its cache.
 
     Building the model and importing torch don't count; importing aicc or inductor does.
     """
