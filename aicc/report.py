@@ -18,6 +18,7 @@ from aicc.ir.op import GraphOp
 from aicc.ir.symbols import Dim
 from aicc.ir.symbols import total as total_of
 from aicc.ir.types import bytes_of, numel, typical
+from aicc.passes.panels import STORED
 from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
 from aicc.targets import backend, default_target
 
@@ -116,16 +117,32 @@ def summarize(module: ModuleOp, records: Sequence[PassRecord] = ()) -> Summary:
 
 
 def layouts(module: ModuleOp, target: str | None, layout: str) -> list[str]:
-    """Where images' channels lie on a target, and each transpose that is left, with its reason."""
+    """Where images' channels lie on a target, each transpose that is left, with its reason, and how
+    weights are stored for its products."""
     chosen = backend(target or default_target())
-    context = CompileContext(evaluator=chosen, target=chosen.description, remarks=[])
+    context = CompileContext(
+        evaluator=chosen, target=chosen.description, remarks=[], chips=chosen.chips()
+    )
     assigned = module.clone()
     PassManager(parse_pipeline(full_pipeline("", layout)), context).run(assigned)
     ops = [op for op in assigned.walk() if hasattr(op, "layout")]
-    if not ops:
-        return []
-    counts = Counter(f"{op.kind} {op.layout}" for op in ops if isinstance(op, GraphOp))  # type: ignore[attr-defined]
-    lines = [f"layouts for {chosen.name}:"]
-    lines += [f"  {count:6d}  {kind}" for kind, count in counts.items()]
-    told = [r.removeprefix("layout: ") for r in context.remarks or [] if r.startswith("layout: ")]
-    return [*lines, "conversions:", *(f"  {line}" for line in told or ["none"])]
+    lines = []
+    if ops:
+        counts = Counter(f"{op.kind} {op.layout}" for op in ops if isinstance(op, GraphOp))  # type: ignore[attr-defined]
+        told = beginning(context, "layout: ")
+        lines = [f"layouts for {chosen.name}:", *counted(counts)]
+        lines += ["conversions:", *(f"  {line}" for line in told or ["none"])]
+    if chosen.lowering:
+        PassManager(parse_pipeline(chosen.lowering), context).run(assigned)
+    if stored := Counter(beginning(context, STORED)):
+        lines += [f"weights for {chosen.name}:", *counted(stored)]
+    return lines
+
+
+def beginning(context: CompileContext, word: str) -> list[str]:
+    """What passes remarked that begins so, without that."""
+    return [r.removeprefix(word) for r in context.remarks or [] if r.startswith(word)]
+
+
+def counted(counts: Counter[str]) -> list[str]:
+    return [f"  {count:6d}  {kind}" for kind, count in counts.items()]

@@ -12,8 +12,9 @@ from xdsl.passes import ModulePass
 
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import Dequantize, Quantize
+from aicc.ir.interfaces import remark
 from aicc.ir.types import element_type
-from aicc.passes.quantization.calibration import histograms, remark
+from aicc.passes.quantization.calibration import histograms
 from aicc.passes.quantization.layers import Layer, by_input, constants, layers_of
 from aicc.passes.quantization.observers import METHODS, Histogram, percentile
 from aicc.passes.quantization.schemes import Parameters, Scheme

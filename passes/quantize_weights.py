@@ -10,8 +10,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from aicc.ir.dtypes import dtype_of
+from aicc.ir.interfaces import remark
 from aicc.passes.dce import eliminate_dead_code
-from aicc.passes.quantization.calibration import observed, remark
+from aicc.passes.quantization.calibration import observed
 from aicc.passes.quantization.gptq import DAMPING, gptq
 from aicc.passes.quantization.layers import (
     Layer,

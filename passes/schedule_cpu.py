@@ -29,7 +29,8 @@ from aicc.passes.cpu_costs import (
     program_time,
     up,
 )
-from aicc.passes.pack_weights import constant_operands, evenly_spaced, has_places
+from aicc.passes.pack_weights import evenly_spaced, has_places, operands
+from aicc.passes.panels import constant_operands
 from aicc.passes.schedules import Rules, extent
 
 ORIGIN = "modelled for a CPU"
@@ -75,7 +76,7 @@ class ScheduleCpu(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         packed: dict[tile.Kernel, set[str]] = {}
-        for kernel, operand, _ in constant_operands(op):
+        for kernel, operand, _ in constant_operands(op, operands):
             packed.setdefault(kernel, set()).add(operand.side)
         for kernel in op.ops:
             if isinstance(kernel, tile.Kernel) and kernel.schedule and 0 not in kernel.grid:

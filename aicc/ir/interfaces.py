@@ -66,15 +66,18 @@ class TargetDescription:
     `keeps` says whether the target implements an op as it stands; one that it doesn't keep is
     decomposed into primitives. `fits` says whether the tiles of a `tile.kernel` under its schedule
     have room in the memory of one core, `place` where they lie there, as what a `tile.kernel` calls
-    `queues`, `places` and `cubes`; nothing for one that it can't print. `integer_products` says
-    whether products of dequantized operands are to become products of integers. `layout_cost` is
-    how many bytes' worth of time a convolution or pooling loses with channels first or last.
+    `queues`, `places` and `cubes`; nothing for one that it can't print. `reads_fractals` says
+    whether a `tile.kernel` reads right operands in fractals as they lie (see the pass
+    `fractal-weights`), `integer_products` whether products of dequantized operands are to become
+    products of integers. `layout_cost` is how many bytes' worth of time a convolution or pooling
+    loses with channels first or last.
     """
 
     name: str
     keeps: Callable[[GraphOp], bool] = _keeps_all
     fits: Callable[[Operation], bool] = _keeps_all
     place: Callable[[Operation], Mapping[str, dict[str, int]]] = _places_nothing
+    reads_fractals: Callable[[Operation], bool] = _keeps_all
     integer_products: bool = True
     layout_cost: Callable[[GraphOp, bool], float] = _no_cost
 
@@ -125,3 +128,9 @@ class CompileContext(Context):
             self.tuned,
             self.calibration,
         )
+
+
+def remark(ctx: Context, line: str) -> None:
+    """Tell whoever asked for remarks."""
+    if isinstance(ctx, CompileContext) and ctx.remarks is not None:
+        ctx.remarks.append(line)

@@ -13,6 +13,7 @@ from xdsl.ir import Operation
 from aicc.backends.ascendc.custom_op import CustomOps
 from aicc.backends.ascendc.kernels import KernelPrinter
 from aicc.backends.ascendc.locals import Overflow
+from aicc.backends.ascendc.products import rows_of_fractals
 from aicc.backends.ascendc.project import Project
 from aicc.backends.c_text import Unprintable
 from aicc.backends.tile_targets import TO_TILES, Evaluated, keeps
@@ -53,6 +54,15 @@ def placed(kernel: Operation) -> dict[str, dict[str, int]]:
     return {}
 
 
+def reads_fractals(kernel: Operation) -> bool:
+    """Whether every operand in fractals goes to the cube unit as it lies in memory."""
+    assert isinstance(kernel, tile.Kernel)
+    stored = {op for op in kernel.body.walk() if isinstance(op, tile.Load) and rows_of_fractals(op)}
+    with suppress(Unprintable, Overflow):
+        return KernelPrinter(kernel).fractals == stored
+    return False
+
+
 def keeps_in_project(op: GraphOp) -> bool:
     """As other targets of tiles, but no loops, which its host can't run: they are unrolled."""
     return keeps(op) and not isinstance(op, graph.Loop)
@@ -62,9 +72,9 @@ class AscendBackend(Evaluated):
     """Prints kernels in Ascend C, and runs them on an emulator of the chip's vector cores."""
 
     name = "ascendc"
-    description = TargetDescription("ascendc", keeps_in_project, fits, placed)
+    description = TargetDescription("ascendc", keeps_in_project, fits, placed, reads_fractals)
     to_tiles = TO_TILES.replace("lower-to-tile", f"pad-images,lower-to-tile{{longest={LONGEST}}}")
-    lowering = f"{to_tiles},fit-tiles,place-tiles,dce,plan-memory"
+    lowering = f"{to_tiles},fit-tiles,fractal-weights,place-tiles,dce,plan-memory"
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.dialects import scf
+from xdsl.dialects import arith, scf
 from xdsl.ir import SSAValue
 
 from aicc.backends.ascendc.indices import is_float
 from aicc.backends.ascendc.locals import BLOCK, Local, up
 from aicc.backends.ascendc.rows import Rows
 from aicc.backends.ascendc.spellings import SIZES
-from aicc.backends.c_text import Unprintable, dim_text
+from aicc.backends.c_text import Unprintable, bracketed, dim_text, plus
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
 
@@ -26,6 +26,9 @@ L0_BYTES = 64 * 1024
 LEAST = 16
 """The smallest size that the cube unit multiplies."""
 
+FRACTAL_BYTES = 32
+"""What a row of a fractal holds; `LEAST` rows make one."""
+
 DEPTH = 2
 """Blocks of each operand that L1 holds, one of them filled while another is read."""
 
@@ -34,7 +37,8 @@ DEPTH = 2
 class Product:
     """A kind of product: types of elements and sums, and sizes as the tiling says them.
 
-    `m`, `n` and `k` are what one call multiplies; `a` and `b` the matrices' sizes in memory.
+    `m`, `n` and `k` are what one call multiplies; `a` and `b` the matrices' sizes in memory, and
+    `formats` the order of their elements there: by rows (ND), or in fractals (NZ).
     """
 
     type: str
@@ -45,12 +49,13 @@ class Product:
     a: tuple[Dim, Dim]
     b: tuple[Dim, Dim]
     positions: tuple[str, str]
+    formats: tuple[str, str] = ("ND", "ND")
 
     def declared(self) -> str:
         """The type of the object that multiplies."""
         sides = ", ".join(
-            f"matmul::MatmulType<TPosition::{place}, CubeFormat::ND, {self.type}, true>"
-            for place in self.positions
+            f"matmul::MatmulType<TPosition::{place}, CubeFormat::{form}, {self.type}, true>"
+            for place, form in zip(self.positions, self.formats, strict=True)
         )
         sums = f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {self.sums}>"
         return f"matmul::Matmul<{sides}, {sums}>"
@@ -86,7 +91,8 @@ class Product:
 class Matrix:
     """An operand: the tensor, where it begins, and elements from a row to the next.
 
-    `crossed` says that what are rows there are columns to the product.
+    `crossed` says that what are rows there are columns to the product. `rows` is not 0 for a matrix
+    in fractals: how many it has, filled up.
     """
 
     type: str
@@ -94,6 +100,7 @@ class Matrix:
     pitch: Dim
     crossed: bool
     local: Local | None = None
+    rows: int = 0
 
     @property
     def position(self) -> str:
@@ -118,6 +125,8 @@ class Products(Rows):
     def __init__(self, kernel: tile.Kernel):
         super().__init__(kernel)
         self.matmuls: dict[Product, str] = {}
+        self.fractals: set[tile.Load] = set()
+        """Loads of what lies in fractals that the cube unit reads itself."""
 
     def matmul(self, product: Product) -> str:
         """The object that makes products of a kind."""
@@ -143,8 +152,12 @@ class Products(Rows):
         m, n = product.rows, product.pitch
         left = (a.pitch, depth) if a.crossed else (m, a.pitch)
         right = (b.pitch, n) if b.crossed else (depth, b.pitch)
-        places = a.position, b.position
-        name = self.matmul(Product(a.type, product.type, m, n, depth, left, right, places))
+        if b.rows:
+            assert isinstance(b.pitch, int)
+            right = (b.rows, up(b.pitch, FRACTAL_BYTES // SIZES[b.type]))
+            self.fractals.update(o for o in [op.b.owner] if isinstance(o, tile.Load))
+        places, formats = (a.position, b.position), ("ND", "NZ" if b.rows else "ND")
+        name = self.matmul(Product(a.type, product.type, m, n, depth, left, right, places, formats))
         if a.local is not None or b.local is not None:
             self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
         for side, matrix in (("A", a), ("B", b)):
@@ -239,6 +252,8 @@ class Products(Rows):
             return None
         if self.locals_below(*load.subscripts, load.mask):
             return None
+        if rows := rows_of_fractals(load):
+            return self.fractal_matrix(load, rows) if (across, depth) == (False, 0) else None
         summed, kept = (depth, 1 - depth) if not across else (1 - depth, depth)
         along, beside = self.address_step(load, summed), self.address_step(load, kept)
         if along is None or beside is None or 1 not in (along, beside):
@@ -246,3 +261,43 @@ class Products(Rows):
         start = f"{self.gm(load.buffer)}[{self.address(load, ['0', '0'])}]"
         crossed = (along if depth else beside) != 1
         return Matrix(type, start, (along if beside == 1 else beside), crossed)
+
+    def fractal_matrix(self, load: tile.Load, rows: int) -> Matrix:
+        """A right operand in fractals, from a whole column of them on."""
+        panel, along, _ = (self.text(s, self.fitted(s, ["0", "0"])) for s in load.subscripts)
+        width = load.strides[1]
+        assert isinstance(load.buffer.type, tile.BufferType) and isinstance(width, int)
+        down = [] if along == "0" else [f"{bracketed(along)} * {width}"]
+        start = plus(f"{bracketed(panel)} * {rows * width}", *down)
+        columns = load.buffer.type.shape[0]
+        assert isinstance(columns, int)
+        at = f"{self.gm(load.buffer)}[{start}]"
+        return Matrix(self.stored_type(load), at, columns * width, False, rows=rows)
+
+
+def rows_of_fractals(load: tile.Load) -> int:
+    """How many rows a matrix in fractals has that a load reads, filled up; 0 for other loads.
+
+    It lies as ``[N / C0, K / 16, 16, C0]``; ``[n / C0, k, n % C0]`` is read of it.
+    """
+    type = load.buffer.type
+    assert isinstance(type, tile.BufferType)
+    if len(load.subscripts) != 3 or load.offset[0] != 0 or len(type.shape) != 4:
+        return 0
+    panel, along, inside = (s.owner for s in load.subscripts)
+    if not isinstance(panel, arith.DivUIOp) or not isinstance(inside, arith.RemUIOp):
+        return 0
+    width, rows = FRACTAL_BYTES * 8 // type.dtype.bits, type.shape[1]
+    if panel.lhs is not inside.lhs or not isinstance(along, tile.Axis) or not isinstance(rows, int):
+        return 0
+    by = [size_of(v) for v in (panel.rhs, inside.rhs)]
+    whole = tuple(type.shape[2:]) == (LEAST, width) and by == [width, width]
+    return rows * LEAST if whole and load.strides == (rows * LEAST * width, width, 1) else 0
+
+
+def size_of(value: SSAValue) -> Dim | None:
+    """The number that a tile has everywhere."""
+    op = value.owner
+    if isinstance(op, tile.Broadcast):
+        return size_of(op.input)
+    return op.value[0] if isinstance(op, tile.Size) else None

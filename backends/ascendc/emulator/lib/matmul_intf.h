@@ -17,6 +17,7 @@ namespace matmul {
 template <AscendC::TPosition POSITION, CubeFormat FORMAT, class TYPE, bool ISTRANS = false>
 struct MatmulType {
   static constexpr AscendC::TPosition pos = POSITION;
+  static constexpr CubeFormat format = FORMAT;
   static constexpr bool transposed = ISTRANS;
   using T = TYPE;
 };
@@ -63,10 +64,19 @@ class Matmul {
     constexpr bool FAR_A = A::pos == TPosition::GM, FAR_B = B::pos == TPosition::GM;
     const int64_t pitch_a = across ? tiling->M : tiling->Ka, pitch_b = down ? tiling->Kb : tiling->N;
     const auto at_a = [&](int64_t i, int64_t p) { return across ? p * pitch_a + i : i * pitch_a + p; };
-    const auto at_b = [&](int64_t p, int64_t j) { return down ? j * pitch_b + p : p * pitch_b + j; };
+    // In fractals Kb rows of C0 elements lie below one another, then those of the next columns.
+    constexpr bool NZ = B::format == CubeFormat::NZ;
+    constexpr int64_t C0 = 32 / int64_t(sizeof(TB));
+    const auto at_b = [&](int64_t p, int64_t j) {
+      if (NZ) return (j / C0 * tiling->Kb + p) * C0 + j % C0;
+      return down ? j * pitch_b + p : p * pitch_b + j;
+    };
+    if (NZ && (!FAR_B || down || tiling->Kb % 16 || tiling->N % C0))
+      emulator::fail("Matmul: B in fractals must be whole ones in GM, and not transposed");
     if (m < 1 || n < 1 || k < 1) emulator::fail("Matmul: a product of ", m, " x ", n, " x ", k);
     operand<FAR_A>(a, far_a, m, k, at_a, "Matmul A");
-    operand<FAR_B>(b, far_b, k, n, at_b, "Matmul B");
+    const auto whole = [](int64_t x, int64_t of) { return NZ ? (x + of - 1) / of * of : x; };
+    operand<FAR_B>(b, far_b, whole(k, 16), whole(n, C0), at_b, "Matmul B");
     c.check(PIPE_V, M * N, true, "Matmul C");
     emulator::know(c.first, M * N * int64_t(sizeof(TC)), false);
     const TA* x = FAR_A ? far_a.GetPhyAddr() : a.data();
