@@ -455,14 +455,14 @@ def inspect(
 ) -> None:
     """Show inputs, outputs, ops by kind, parameters, FLOPs, bytes, and images' layouts."""
     import aicc.api
-    from aicc.report import layouts
+    from aicc.report import layouts, quantized_values
 
     if (Path(model) / "manifest.json").is_file():
         typer.echo(str(aicc.api.load(model).report()))
         return
     compiled = _compile(model, "numpy", "", dim, False, None)
     typer.echo(str(compiled.report()))
-    for line in layouts(compiled.module, target, layout):
+    for line in (*quantized_values(compiled.module), *layouts(compiled.module, target, layout)):
         typer.echo(line)
 
 

@@ -15,9 +15,11 @@ from aicc.ir.graph import Constant, Yield
 from aicc.ir.interfaces import CompileContext
 from aicc.ir.module import main_of
 from aicc.ir.op import GraphOp
+from aicc.ir.quantized import quantization_of
 from aicc.ir.symbols import Dim
 from aicc.ir.symbols import total as total_of
-from aicc.ir.types import bytes_of, numel, typical
+from aicc.ir.types import bytes_of, element_type, numel, typical
+from aicc.passes.infer_quantized_types import InferQuantizedTypes
 from aicc.passes.panels import STORED
 from aicc.pipeline import PassManager, PassRecord, full_pipeline, parse_pipeline
 from aicc.targets import backend, default_target
@@ -137,6 +139,19 @@ def layouts(module: ModuleOp, target: str | None, layout: str) -> list[str]:
     if stored := Counter(beginning(context, STORED)):
         lines += [f"weights for {chosen.name}:", *counted(stored)]
     return lines
+
+
+def quantized_values(module: ModuleOp) -> list[str]:
+    """What is quantized, by type and by what shares a scale: constants, and what runs compute."""
+    copy = module.clone()
+    InferQuantizedTypes().apply(CompileContext(), copy)
+    found: Counter[str] = Counter()
+    for op in copy.walk():
+        for value in op.results:
+            if (q := quantization_of(value)) is not None:
+                kind = "constants" if isinstance(op, Constant) else "values"
+                found[f"{kind} {element_type(value)}, {q.shared}"] += 1
+    return ["quantized:", *counted(found)] if found else []
 
 
 def beginning(context: CompileContext, word: str) -> list[str]:

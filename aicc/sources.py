@@ -15,7 +15,9 @@ from xdsl.utils.exceptions import ParseError, VerifyException
 
 from aicc.dims import Range
 from aicc.errors import CompileError, InputError
+from aicc.ir.interfaces import CompileContext
 from aicc.ir.tile import check_launches
+from aicc.passes.strip_quantized_types import StripQuantizedTypes
 from aicc.plugins import load_ops
 
 
@@ -36,13 +38,14 @@ def import_any(
 ) -> Imported:
     """Import a path, a ``package.module:factory``, an ONNX or torch model, or a module.
 
-    Raises CompileError for what can't be read or imported.
+    Codes have the types of their storage. Raises CompileError for what can't be read or imported.
     """
     load_ops()
     imported = _import(model, inputs, ranges)
     try:
         imported.module.verify()
         check_launches(imported.module)
+        StripQuantizedTypes().apply(CompileContext(), imported.module)
     except (VerifyException, ValueError) as e:
         raise CompileError(f"the model is malformed: {e}") from e
     return imported

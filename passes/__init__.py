@@ -25,6 +25,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "fractal-weights": _pass("fractal_weights", "FractalWeights"),
     "fuse": _pass("fuse", "Fuse"),
     "gather-log-softmax": _pass("gather_log_softmax", "GatherLogSoftmax"),
+    "infer-quantized-types": _pass("infer_quantized_types", "InferQuantizedTypes"),
     "integer-products": _pass("integer_products", "IntegerProducts"),
     "lower-quantization": _pass("lower_quantization", "LowerQuantization"),
     "lower-to-tile": _pass("lower_to_tile", "LowerToTile"),
@@ -51,6 +52,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "sink-norm": _pass("sink_norm", "SinkNorms"),
     "split-products": _pass("split_products", "SplitProducts"),
     "split-reductions": _pass("split_reductions", "SplitReductions"),
+    "strip-quantized-types": _pass("strip_quantized_types", "StripQuantizedTypes"),
     "turn-weights": _pass("turn_weights", "TurnWeights"),
     "winograd": _pass("winograd", "Winograd"),
 }

@@ -3,7 +3,8 @@
 A tensor type is MLIR's builtin ``tensor<…>``. Its dynamic dims (``?``) carry names in the encoding:
 ``tensor<?x?x64xf32, #graph.dims<s0, s0 * 2>>`` has one entry for each ``?``, in order. The same
 name means the same size everywhere in a function. A ``?`` without an entry is unknown and equal to
-nothing, not even to itself.
+nothing, not even to itself. A tensor of codes may say there what they stand for, too
+(`aicc.ir.quantized`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def shape_of(value: SSAValue | Attribute) -> Shape:
     static = [d.data for d in type.shape.data]
     if DYNAMIC_INDEX not in static:
         return tuple(static)
-    names = iter(type.encoding.data) if isinstance(type.encoding, DimsAttr) else iter(())
+    encoding = type.encoding
+    names = iter(encoding.data if isinstance(encoding, DimsAttr) else getattr(encoding, "dims", ()))
     return tuple(next(names, None) if d == DYNAMIC_INDEX else d for d in static)
 
 

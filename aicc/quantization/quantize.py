@@ -16,6 +16,7 @@ from aicc.dims import DimSpec, parse_dims
 from aicc.errors import CompileError, InputError
 from aicc.ir.asm import named_constants, print_module
 from aicc.ir.interfaces import CompileContext
+from aicc.passes.infer_quantized_types import InferQuantizedTypes
 from aicc.passes.quantization.layers import layers_of
 from aicc.pipeline import PassManager, parse_pipeline
 from aicc.quantization import metrics
@@ -156,6 +157,7 @@ class _Quantizer:
         if max_drop is not None:
             assert self.split is not None
             module, kept = self.within(max_drop, module, self.split.calibration)
+        _run([InferQuantizedTypes()], self.context, module)
         module.verify()
         return Quantized(module, self.reported(module, kept))
 

@@ -160,6 +160,7 @@ from aicc.ir.graph.unary import (
 )
 from aicc.ir.graph.winograd import WinogradConv, WinogradInputTransform
 from aicc.ir.op import GraphOp
+from aicc.ir.quantized import QuantizedAttr
 from aicc.ir.types import DimsAttr
 
 _CLASSES: tuple[type[GraphOp], ...] = (
@@ -301,6 +302,8 @@ class _MaterializeConstant(ConstantMaterializationInterface):
         return Constant.make(value=value)
 
 
-Graph = Dialect("graph", list(_CLASSES), [DenseAttr, DimsAttr], [_MaterializeConstant()])
+Graph = Dialect(
+    "graph", list(_CLASSES), [DenseAttr, DimsAttr, QuantizedAttr], [_MaterializeConstant()]
+)
 
 __all__ = ["OPS", "Graph", *(c.__name__ for c in _CLASSES)]  # pyright: ignore

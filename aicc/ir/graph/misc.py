@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import TensorType
+from xdsl.ir import SSAValue
 from xdsl.irdl import opt_operand_def, traits_def
 
+from aicc.ir.constants import DenseAttr
 from aicc.ir.dtypes import DType
 from aicc.ir.graph.common import (
     PURE,
@@ -22,8 +24,10 @@ from aicc.ir.graph.common import (
     result_numel,
     structural,
 )
+from aicc.ir.graph.creation import Constant
 from aicc.ir.op import graph_op
 from aicc.ir.params import DIMS, param
+from aicc.ir.quantized import Quantization, quantization_by, quantization_of
 from aicc.ir.symbols import Dim, floordiv
 from aicc.ir.types import element_type, numel, rank_of, shape_of, tensor
 from aicc.ir.values import SymbolicValues
@@ -84,6 +88,25 @@ class _Quantization(GraphOp):
             single = numel(shape_of(zero_point)) == 1 and (r == 0 or one)
             require(self, rank_of(zero_point) == r or single, "scale and zero point differ in rank")
 
+    def check_type(self, codes: SSAValue, expressed: DType) -> None:
+        """What the type of the codes says is what the parameters say, where both are known."""
+        said = quantization_of(codes)
+        if said is None or (known := self.quantization(expressed)) is None:
+            return
+        require(self, said == known, f"the codes' type says <{said}>, the parameters <{known}>")
+
+    def quantization(self, expressed: DType) -> Quantization | None:
+        """What the codes stand for, where the parameters are constants."""
+        known: list[DenseAttr] = []
+        for parameter in self.operands[1:]:
+            op = parameter.owner
+            if not isinstance(op, Constant) or not op.value.data.resolved:
+                return None
+            known.append(op.value)
+        axis = self.axis % max(rank_of(self.operands[0]), 1)
+        point = known[1] if len(known) > 1 else None
+        return quantization_by(expressed, known[0], point, axis, self.block_size)
+
     def flops(self) -> Dim:
         return 2 * result_numel(self)
 
@@ -105,6 +128,7 @@ class Quantize(_Quantization):
 
     def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
         self.check_scale()
+        self.check_type(self.result, element_type(self.input))
         return [tensor(shape_of(self.input), self.dtype)]
 
 
@@ -121,6 +145,7 @@ class Dequantize(_Quantization):
 
     def infer(self, values: SymbolicValues) -> Sequence[TensorType]:
         self.check_scale()
+        self.check_type(self.input, self.dtype)
         return [tensor(shape_of(self.input), self.dtype)]
 
 
