@@ -31,6 +31,7 @@ PRODUCTS(of_bf16, float, bf16)
 BUILDS = {
     "matrix registers": ("x86-64-v4", "amx_bf16", ()),
     "vectors": ("cascadelake", "avx512_vnni", ("-DAICC_NO_SQUARES",)),
+    "vectors of bf16": ("cooperlake", "avx512_bf16", ("-DAICC_NO_SQUARES",)),
     "wide": ("x86-64-v4", "avx512vl", ("-DAICC_NO_SQUARES",)),
     "narrow": ("x86-64-v3", "avx2", ()),
     "least": ("x86-64", "sse2", ()),
