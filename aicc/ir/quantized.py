@@ -193,7 +193,7 @@ def listed(constant: DenseAttr) -> Numbers:
     """A constant's elements: one number, a short list, or its name."""
     array = constant.array
     if array.size == 1:
-        return _shortest(array.reshape(())[()])
+        return _shortest(array.reshape(1)[0])
     if array.ndim == 1 and array.size <= LISTED:
         return tuple(map(_shortest, array))
     name = constant.resource or ""

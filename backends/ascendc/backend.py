@@ -12,6 +12,7 @@ from xdsl.ir import Operation
 
 from aicc.backends.ascendc.custom_op import CustomOps
 from aicc.backends.ascendc.kernels import KernelPrinter
+from aicc.backends.ascendc.layouts import layout_cost
 from aicc.backends.ascendc.locals import Overflow
 from aicc.backends.ascendc.products import rows_of_fractals
 from aicc.backends.ascendc.project import Project
@@ -72,7 +73,9 @@ class AscendBackend(Evaluated):
     """Prints kernels in Ascend C, and runs them on an emulator of the chip's vector cores."""
 
     name = "ascendc"
-    description = TargetDescription("ascendc", keeps_in_project, fits, placed, reads_fractals)
+    description = TargetDescription(
+        "ascendc", keeps_in_project, fits, placed, reads_fractals, layout_cost=layout_cost
+    )
     to_tiles = TO_TILES.replace("lower-to-tile", f"pad-images,lower-to-tile{{longest={LONGEST}}}")
     lowering = f"{to_tiles},fit-tiles,fractal-weights,place-tiles,dce,plan-memory"
 

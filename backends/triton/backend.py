@@ -20,6 +20,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from aicc.backends.tile_targets import TO_TILES, Evaluated, keeps
+from aicc.backends.triton.layouts import layout_cost
 from aicc.backends.triton.program import Program, constant_arrays
 from aicc.backends.triton.text import Unprintable
 from aicc.ir import tile
@@ -39,7 +40,7 @@ class TritonBackend(Evaluated):
     """Prints kernels for Triton and runs them: on a CUDA device, else in Triton's interpreter."""
 
     name = "triton"
-    description = TargetDescription("triton", keeps)
+    description = TargetDescription("triton", keeps, layout_cost=layout_cost)
     lowering = (
         TO_TILES.replace(",fuse", ",split-products,split-reductions,fuse") + ",schedule,plan-memory"
     )
@@ -168,7 +169,13 @@ class TritonProgram:
     def module(self) -> ModuleType:
         """The printed source, imported."""
         if self._module is None:
+            from aicc.backends.triton.tensors import interpreted
+
             self._module = import_source(self.source)
+            if interpreted():
+                from aicc.backends.triton.interpreter import mend
+
+                mend()
         return self._module
 
 

@@ -15,16 +15,10 @@ from aicc.ir import graph, tile
 from aicc.ir.dtypes import dtype_of
 from aicc.ir.types import element_type, tensor
 from tests.backends.test_kernels import module_of
-from tests.backends.triton.interpreter import mend
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPES = ("f8E4M3FN", "f8E5M2")
 TARGETS = ("cpp", "triton")
-
-
-@pytest.fixture(autouse=True)
-def mended():
-    mend()
 
 
 @pytest.mark.parametrize("target", TARGETS)

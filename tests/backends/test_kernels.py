@@ -31,7 +31,6 @@ from aicc.ir.module import finish_function, main_of, new_function
 from aicc.ir.types import tensor
 from aicc.pipeline import PassManager, parse_pipeline
 from aicc.verify import sample_inputs
-from tests.backends.triton.interpreter import mend
 
 NUMPY = NumpyBackend()
 CPP = CppBackend(NUMPY)
@@ -82,7 +81,6 @@ class Guarded:
 
 
 def run_triton(module: ModuleOp, inputs) -> list[np.ndarray]:
-    mend()
     program = TRITON.load(module)
     assert isinstance(program, TritonProgram)
     guard = Guarded()

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from aicc import torch_backend
-from tests.backends.triton.interpreter import mend
 
 transformers = pytest.importorskip("transformers")
 
@@ -162,8 +161,6 @@ def test_inference_without_fallback(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_inference_through_kernels(name, target):
     """The kernels of other targets: Triton's in its interpreter where there is no GPU."""
-    if target == "triton":
-        mend()
     torch._dynamo.reset()
     model, inputs = build(name)
     f = torch.compile(

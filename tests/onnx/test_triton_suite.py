@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from tests.backends.triton.interpreter import mend
 from tests.onnx.test_backend_suite import NAMES, Rep, cases, check
 
 TYPES = "torch has no tensors of 4- and 2-bit types, nor of f8E8M0FNU"
@@ -62,11 +61,6 @@ def excluded(name: str) -> bool:
 
 class TritonRep(Rep):
     target = "triton"
-
-
-@pytest.fixture(autouse=True)
-def mended_interpreter():
-    mend()
 
 
 NODES = [n for n in NAMES if cases()[n].kind == "node" and not excluded(n)]

@@ -1,4 +1,4 @@
-"""Triton's interpreter with bfloat16 and 8-bit floats mended.
+"""Triton's interpreter, which runs kernels where there is no GPU, with narrow floats mended.
 
 It keeps a bfloat16 as the 16 bits of a uint16: products then multiply bit patterns, and f32 is
 truncated on the way there. Here operands of a dot are widened first, and f32 is rounded to nearest
