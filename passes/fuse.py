@@ -25,6 +25,7 @@ from aicc.passes.fusion_groups import (
     merged,
     needed_outside,
     why_not,
+    why_not_beside,
 )
 
 SEARCH = 256
@@ -78,6 +79,7 @@ class _Former:
                 del self.group_of[op]
         for group in dict.fromkeys(self.group_of.values()):
             self.leave_views(group)
+        self.join_siblings()
         if self.remarks is not None:
             self.remarks += self.told.values()
         for op in self.unused:
@@ -195,6 +197,37 @@ class _Former:
                     pending.extend(members)
         return None
 
+    def join_siblings(self) -> None:
+        """Merge small kernels that go over one space and don't need one another: one start for all.
+
+        Kernels of one depth in the graph of kernels don't.
+        """
+        kinds: dict[tuple, list[Group]] = {}
+        for unit, depth in self.depths().items():
+            if isinstance(unit, Group) and unit.role is not Role.CONTRACTION:
+                kinds.setdefault((depth, unit.role, unit.space, unit.axes), []).append(unit)
+        for first, *others in kinds.values():
+            for second in others:
+                reason = why_not_beside(first, second, self.cost)
+                self.remark_beside(first, second, reason)
+                if reason is not None:
+                    first = second
+                    continue
+                first = merged(first, second)
+                first.ops.sort(key=self.index.__getitem__)
+                for member in first.ops:
+                    self.group_of[member] = first
+
+    def depths(self) -> dict[Group | Operation, int]:
+        """Of groups and other ops, how many must run one after another before each, in order."""
+        found: dict[Group | Operation, int] = {}
+        readers, order = self.readers(), self.topological()
+        for unit in order:
+            depth = found.setdefault(unit, 0)
+            for reader in readers[unit]:
+                found[reader] = max(found.get(reader, 0), depth + 1)
+        return {unit: found[unit] for unit in order}
+
     def ancestor(self, op: Operation) -> Operation:
         """The op of this block that holds `op`."""
         while op.parent is not self.block:
@@ -211,6 +244,13 @@ class _Former:
         pair = f"{owner.kind} at {owner.location} → {op.kind} at {op.location}"
         told = f"fused, saves {2 * bytes_of(value)} bytes" if reason is None else f"apart: {reason}"
         self.told[value, op] = f"{pair}: {told}"
+
+    def remark_beside(self, first: Group, second: Group, reason: str | None) -> None:
+        if self.remarks is None:
+            return
+        a, b = anchor_of(first), anchor_of(second)
+        told = "fused, saves a start" if reason is None else f"apart: {reason}"
+        self.remarks.append(f"{a.kind} at {a.location} beside {b.kind} at {b.location}: {told}")
 
     # ------------------------------------------------------------------ rewriting
 
@@ -231,19 +271,10 @@ class _Former:
         units: dict[Group | Operation, int] = {}
         for op, i in self.index.items():
             units.setdefault(self.group_of.get(op, op), i)
-        readers: dict[Group | Operation, set[Group | Operation]] = {u: set() for u in units}
+        readers = self.readers()
         waiting = dict.fromkeys(units, 0)
-        for op in self.index:
-            unit = self.group_of.get(op, op)
-            for inner in op.walk():
-                for value in inner.operands:
-                    owner = value.owner
-                    if not isinstance(owner, Operation) or owner not in self.index:
-                        continue
-                    source = self.group_of.get(owner, owner)
-                    if source is not unit and unit not in readers[source]:
-                        readers[source].add(unit)
-                        waiting[unit] += 1
+        for unit in (u for found in readers.values() for u in found):
+            waiting[unit] += 1
         ready = [(i, n, u) for n, (u, i) in enumerate(units.items()) if not waiting[u]]
         number = {u: n for n, u in enumerate(units)}
         heapq.heapify(ready)
@@ -257,6 +288,20 @@ class _Former:
                     heapq.heappush(ready, (units[reader], number[reader], reader))
         assert len(order) == len(units), "fusion made a cycle"
         return order
+
+    def readers(self) -> dict[Group | Operation, dict[Group | Operation, None]]:
+        """The groups and other ops that read from each."""
+        found: dict[Group | Operation, dict[Group | Operation, None]] = {}
+        for op in self.index:
+            unit = self.group_of.get(op, op)
+            found.setdefault(unit, {})
+            for value in (v for inner in op.walk() for v in inner.operands):
+                owner = value.owner
+                if isinstance(owner, Operation) and owner in self.index:
+                    source = self.group_of.get(owner, owner)
+                    if source is not unit:
+                        found.setdefault(source, {})[unit] = None
+        return found
 
     def kernel(self, group: Group) -> Fused:
         """The group's ops, moved into the body of a new op."""

@@ -164,6 +164,16 @@ def why_not(first: Group, second: Group, cost: FusionCost) -> str | None:
     return reason or _too_large(first, second, cost)
 
 
+def why_not_beside(first: Group, second: Group, cost: FusionCost) -> str | None:
+    """Why two groups over one space that don't need one another don't share a kernel."""
+    if None in first.space:
+        return "a size is unknown"
+    moved = sum(bytes_of(v) for g in (first, second) for v in (*g.inputs(), *g.outputs()))
+    if moved > cost.launch_bytes:
+        return f"they move {moved} bytes, which takes longer than to start a kernel"
+    return _too_large(first, second, cost)
+
+
 def merged(first: Group, second: Group) -> Group:
     """One group of both; only for pairs that `why_not` has nothing against."""
     anchor = max(second, first, key=lambda g: _ANCHORS.index(g.role))
