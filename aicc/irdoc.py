@@ -19,7 +19,10 @@ in `aicc/ir` by `aicc ops --reference`.
 
 Tensors are builtin `tensor<…>`; names of dynamic sizes stand in the encoding:
 `tensor<?x64xf32, #graph.dims<n>>`. An operand `dyn_x` is the parameter `x` as a tensor, for values
-that only a run knows: one of the two is given.
+that only a run knows: one of the two is given. Codes may say there what they stand for, so that
+the verifier finds codes that are read otherwise than they were written:
+`tensor<8x64xi8, #graph.quantized<f32, scale = 0.02, zero_point = -3>>`, with an `axis` and a
+`group` where scales are several (passes `infer-quantized-types`, `strip-quantized-types`).
 """
 
 
