@@ -20,8 +20,9 @@ from aicc.passes.quantization.layers import (
     by_input,
     dequantized,
     layers_of,
+    scale_input,
 )
-from aicc.passes.quantization.schemes import Scheme, fitted
+from aicc.passes.quantization.schemes import LEAST_SCALE, Scheme, fitted
 
 DTYPES = ("i8", "ui8", "i4", "ui4", "f8E4M3FN", "f8E5M2", "f4E2M1FN")
 
@@ -34,12 +35,14 @@ class QuantizeWeights(ModulePass):
 
     Each output channel has a scale, or with `per_channel` off the whole tensor, or with a `group`
     each run of so many weights that are summed for one channel (matmuls only: a convolution's keep
-    a scale a channel). Symmetric i4 has signed scales (`Scheme`). `search` takes the scale of least
-    squared error instead of that of the whole range; with `weigh` each error counts as much as the
-    mean square of what the weight is multiplied by on the samples. `gptq` chooses codes one input
-    channel after another, each making up for what those before it lost on the samples.
-    `correct_bias` takes the mean error that is left on them off the bias. `kinds` are those of the
-    layers, `skip` names some that stay as they are; what is quantized already does.
+    a scale a channel). Symmetric i4 has signed scales (`Scheme`). With `scales` of f8E4M3FN there
+    is a factor for the whole tensor besides, by which what the layer reads is multiplied. `search`
+    takes the scale of least squared error instead of that of the whole range; with `weigh` each
+    error counts as much as the mean square of what the weight is multiplied by on the samples.
+    `gptq` chooses codes one input channel after another, each making up for what those before it
+    lost on the samples. `correct_bias` takes the mean error that is left on them off the bias.
+    `kinds` are those of the layers, `skip` names some that stay as they are; what is quantized
+    already does.
     """
 
     name = "quantize-weights"
@@ -90,6 +93,8 @@ class QuantizeWeights(ModulePass):
         weight = layer.array()
         if not np.isfinite(weight).all():
             raise ValueError(f"the weight of '{layer.name}' is NaN or infinite somewhere")
+        whole = self.tensor_scale(weight)
+        weight = weight if whole == 1 else weight / whole
         importance = None
         if self.weigh and seen is not None and not layer.is_convolution:
             importance = seen.power[:, None]
@@ -101,8 +106,26 @@ class QuantizeWeights(ModulePass):
             remark(ctx, f"{layer.name}: rounded to nearest, gptq is for matmuls of two dims")
         error = parameters.dequantize(codes) - weight
         layer.set_weight(dequantized(layer, weight, parameters, codes))
+        if whole != 1:
+            scale_input(layer, whole)
+            error *= whole
         if self.correct_bias and seen is not None:
             add_to_bias(layer, -mean_error(layer, error, seen.mean))
+
+    def tensor_scale(self, weight: np.ndarray) -> np.float32:
+        """A factor for the whole tensor, where scales of 8-bit floats would lose what is small.
+
+        With it, that of the largest number is the largest float (as in NVIDIA's NVFP4).
+        """
+        if self.scales != "f8E4M3FN":
+            return np.float32(1)
+        reach = dtype_of(self.scales).largest * self.top
+        return np.float32(max(np.abs(weight).max(initial=0) / reach, LEAST_SCALE))
+
+    @property
+    def top(self) -> float:
+        """The largest code."""
+        return Scheme(dtype_of(self.dtype), self.symmetric).limits[1]
 
     def statistics(
         self, module: ModuleOp, layers: list[Layer], ctx: Context

@@ -80,7 +80,7 @@ RECIPES = {
     ),
     "nvfp4": Recipe(
         "quantize-weights{dtype=f4E2M1FN group=16 scales=f8E4M3FN}",
-        "e2m1 weights in groups of 16 that share an e4m3 scale; needs no samples",
+        "e2m1 weights in groups of 16 that share an e4m3 scale, one more for all; needs no samples",
     ),
 }
 """One row a recipe."""

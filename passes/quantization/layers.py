@@ -191,6 +191,13 @@ def rescale_input(layers: Sequence[Layer], factor: np.ndarray) -> None:
         layer.set_input(scaled)
 
 
+def scale_input(layer: Layer, factor: np.float32) -> None:
+    """Multiply what the layer reads by a number, as it is read: its weight was divided by that."""
+    b = layer.builder()
+    number = b.constant(factor.astype(element_type(layer.input).np))
+    layer.set_input(b.emit(Mul, layer.input, number))
+
+
 def add_to_bias(layer: Layer, correction: np.ndarray) -> None:
     """Add a number for each output channel to what the layer gives."""
     op = layer.op

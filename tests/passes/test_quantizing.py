@@ -292,3 +292,32 @@ def test_scales_that_saturate_are_told_of():
 def test_options_that_mean_nothing_are_refused(passes, message):
     with pytest.raises(Exception, match=message):
         run(model(), passes)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_scales_of_8_bits_lose_nothing_of_small_or_large_weights(size, convolution):
+    """A factor for the whole tensor keeps them in their range: results only scale with weights."""
+    rng = np.random.default_rng(0)
+    shape = (8, 6, 3, 3) if convolution else (64, 12)
+    weight = rng.normal(size=shape).astype(np.float32)
+    bias = rng.normal(size=8 if convolution else 12).astype(np.float32)
+
+    def body(b, x):
+        w, c = b.constant(weight * np.float32(size)), b.constant(bias * np.float32(size))
+        if convolution:
+            window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+            return [b.emit(graph.Conv, x, w, c, **window)]
+        return [b.emit(graph.Add, b.emit(graph.MatMul, x, w), c)]
+
+    module = module_of(body, tensor((2, 6, 5, 5) if convolution else (8, 64), "f32"))
+    x = rng.normal(size=(2, 6, 5, 5) if convolution else (8, 64)).astype(np.float32)
+    (want,) = NUMPY.run(module, [x])
+    nvfp4 = "quantize-weights{dtype=f4E2M1FN group=16 scales=f8E4M3FN}"
+    errors = []
+    for passes in (nvfp4, nvfp4.replace("f8E4M3FN", "f32")):
+        made = run(module, passes)
+        made.verify()
+        (found,) = NUMPY.run(made, [x])
+        errors.append(np.linalg.norm(found - want) / np.linalg.norm(want))
+    assert errors[0] < 1.1 * errors[1] and errors[1] < 0.15
