@@ -74,9 +74,13 @@ class Kept:
         return all(_digest(self.model.parent / name) == digest for name, digest in named)
 
     def write_to(self, path: Path) -> None:
-        """Write the artifact to a folder. Raises ArtifactError if something else is there."""
+        """Write the artifact to a folder, unless it is there, by the sizes and times of its files.
+
+        Raises ArtifactError if something else is there.
+        """
         os.utime(self.folder)
-        place(path, lambda staging: _copy(self.artifact, staging))
+        if not all(is_copy(path / name, self.artifact / name) for name in listed_files(path)):
+            place(path, lambda staging: _copy(self.artifact, staging))
 
     def keep(self, path: Path) -> None:
         """Keep the artifact that lies in a folder, if it is not too large and the disk has room."""
@@ -202,7 +206,7 @@ def _copy(artifact: Path, goal: Path) -> None:
 
 
 def copy_file(source: Path, goal: Path) -> None:
-    """Copy a file within the kernel where that can be: several times as fast for large ones."""
+    """Copy a file and its times: within the kernel where that can be, several times as fast."""
     copy = getattr(os, "copy_file_range", None)
     with source.open("rb") as old, goal.open("wb") as new:
         left = os.fstat(old.fileno()).st_size if copy is not None else 0
@@ -216,6 +220,16 @@ def copy_file(source: Path, goal: Path) -> None:
             copy = None
     if copy is None:
         shutil.copyfile(source, goal)
+    shutil.copystat(source, goal)
+
+
+def is_copy(goal: Path, source: Path) -> bool:
+    """Whether a file has the size of another and was written when that was."""
+    try:
+        a, b = goal.stat(), source.stat()
+    except OSError:
+        return False
+    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
 
 
 def _digest(path: Path) -> str:

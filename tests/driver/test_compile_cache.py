@@ -188,6 +188,20 @@ def test_other_folders_are_left_alone(tmp_path, compiles, capfd):
     assert (tmp_path / "a" / "note.txt").exists()
 
 
+def test_what_is_there_already_stays_and_what_was_changed_does_not(tmp_path, compiles):
+    path, out = model(tmp_path / "m.onnx"), tmp_path / "out"
+    aicc(path, "-o", out)
+    before = {p.name: p.stat().st_ino for p in out.iterdir()}
+    aicc(path, "-o", out)
+    assert {p.name: p.stat().st_ino for p in out.iterdir()} == before
+    whole = files(out)
+    for change in (lambda p: p.write_bytes(b"\0" * p.stat().st_size), Path.unlink):
+        change(out / "model.safetensors")
+        aicc(path, "-o", out)
+        assert files(out) == whole
+    assert len(compiles) == 1
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_copies_are_whole(tmp_path, monkeypatch, fails):
     def refuse(*args):
