@@ -70,8 +70,11 @@ class Kept:
         """Whether it was kept, whole, and the files that the model names are as they were."""
         if not kept(self.folder):
             return False
-        named = json.loads((self.folder / "files.json").read_text())
-        return all(_digest(self.model.parent / name) == digest for name, digest in named)
+        try:
+            named = json.loads((self.folder / "files.json").read_text())
+            return all(_digest(self.model.parent / name) == digest for name, digest in named)
+        except (OSError, ValueError):
+            return False
 
     def write_to(self, path: Path) -> None:
         """Write the artifact to a folder, unless it is there, by the sizes and times of its files.

@@ -98,6 +98,15 @@ def test_the_model_and_the_files_that_it_names_count(tmp_path, compiles):
     assert len(compiles) == 3
 
 
+def test_a_file_that_is_gone_is_named(tmp_path, capfd):
+    path = model(tmp_path / "m.onnx", external=True)
+    aicc(path, "-o", tmp_path / "out")
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(SystemExit):
+        main(["compile", str(path), "-o", str(tmp_path / "out")])
+    assert "external data file 'w.bin' is missing" in capfd.readouterr().err
+
+
 def test_tensors_in_branches_are_found(tmp_path):
     inner = helper.make_graph(
         [helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(WEIGHT, "c"))],
