@@ -28,6 +28,9 @@ from aicc.passes.fusion_groups import (
     why_not_beside,
 )
 
+Readers = dict[Group | Operation, dict[Group | Operation, None]]
+"""The groups and other ops that read from each."""
+
 SEARCH = 256
 """How many ops a search for a cycle looks at before it gives up."""
 
@@ -221,7 +224,8 @@ class _Former:
     def depths(self) -> dict[Group | Operation, int]:
         """Of groups and other ops, how many must run one after another before each, in order."""
         found: dict[Group | Operation, int] = {}
-        readers, order = self.readers(), self.topological()
+        readers = self.readers()
+        order = self.topological(readers)
         for unit in order:
             depth = found.setdefault(unit, 0)
             for reader in readers[unit]:
@@ -256,7 +260,7 @@ class _Former:
 
     def rebuild(self) -> None:
         """Order the block by groups and put each group into a `graph.fused`."""
-        order = self.topological()
+        order = self.topological(self.readers())
         for op in self.index:
             op.detach()
         for unit in order:
@@ -266,12 +270,11 @@ class _Former:
             else:
                 self.block.add_op(unit)
 
-    def topological(self) -> list[Group | Operation]:
+    def topological(self, readers: Readers) -> list[Group | Operation]:
         """Groups and other ops so that each comes after what it reads; else in the old order."""
         units: dict[Group | Operation, int] = {}
         for op, i in self.index.items():
             units.setdefault(self.group_of.get(op, op), i)
-        readers = self.readers()
         waiting = dict.fromkeys(units, 0)
         for unit in (u for found in readers.values() for u in found):
             waiting[unit] += 1
@@ -289,9 +292,9 @@ class _Former:
         assert len(order) == len(units), "fusion made a cycle"
         return order
 
-    def readers(self) -> dict[Group | Operation, dict[Group | Operation, None]]:
-        """The groups and other ops that read from each."""
-        found: dict[Group | Operation, dict[Group | Operation, None]] = {}
+    def readers(self) -> Readers:
+        """Who reads from whom, by the operands of all ops."""
+        found: Readers = {}
         for op in self.index:
             unit = self.group_of.get(op, op)
             found.setdefault(unit, {})

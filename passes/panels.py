@@ -19,7 +19,7 @@ from aicc.ir.graph import Constant
 from aicc.ir.interfaces import remark
 from aicc.ir.memory import aligned, empty
 from aicc.ir.module import functions
-from aicc.ir.symbols import Dim, ceildiv, product
+from aicc.ir.symbols import Dim, product
 from aicc.ir.tile.types import bind, tile_shape, with_shape
 from aicc.ir.types import format_dims, shape_of
 from aicc.passes.weights import derived_constant
@@ -177,7 +177,7 @@ def read_panels(operand: Operand, panels: Panels) -> None:
     load, across = operand.load, operand.across
     assert isinstance(load.buffer.type, tile.BufferType)
     depth, size = operand.shape
-    assert isinstance(depth, int)
+    assert isinstance(depth, int) and isinstance(size, int)
     deep = panels.deep(depth)
     made: list[Operation] = []
 
@@ -198,8 +198,7 @@ def read_panels(operand: Operand, panels: Panels) -> None:
         subscripts = [panel, row, inside, within]
         sizes = [deep // panels.group, panels.width, panels.group]
     Rewriter.insert_op(made, InsertPoint.before(load))
-    stored = [deep // panels.box, panels.box, panels.width] if panels.box > 1 else sizes
-    type = tile.BufferType.of([ceildiv(size, panels.width), *stored], load.buffer.type.dtype)
+    type = tile.BufferType.of(panels.shape(depth, size), load.buffer.type.dtype)
     Rewriter.replace_value_with_new_type(load.buffer, type)
     strides = [product(sizes[i:]) for i in range(len(sizes) + 1)]
     new = tile.Load.make(load.buffer, load.mask, subscripts, strides=strides, other=load.other)
@@ -230,9 +229,9 @@ def is_known(value: SSAValue) -> bool:
 def matrix(value: SSAValue, dim: int, types: Sequence[str]) -> Operand | None:
     """The whole row-major matrix that a dot's operand is, with nothing else that reads it.
 
-    Its elements are of one of `types`. A right operand lies across along
-    `dim` 1 of its tile, and its last dim is that of columns; a left one's first dim is that of
-    rows. Further dims are summed over as one.
+    Its elements are of one of `types`. A right operand lies across along `dim` 1 of its tile, and
+    its last dim is that of columns; a left one's first dim is that of rows. Further dims are summed
+    over as one.
     """
     load = value.owner
     if not isinstance(load, tile.Load) or len(list(load.result.uses)) != 1:

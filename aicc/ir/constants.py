@@ -30,7 +30,8 @@ from aicc.ir.types import static_shape, tensor
 INLINE_ELEMENTS = 64
 """The most elements of a constant that still prints inline."""
 
-_NAME = re.compile(r"[A-Za-z_][\w.$/:-]*")
+NAME = re.compile(r"[A-Za-z_][\w.$/:-]*")
+"""Names that need no quotes."""
 
 
 class Literal:
@@ -92,6 +93,11 @@ class Literal:
             self._digest = h.hexdigest()
         return self._digest
 
+    @property
+    def content_name(self) -> str:
+        """A name that equal elements share."""
+        return "constant_" + self.digest[:16]
+
     def __hash__(self) -> int:
         if self._hash is None:
             if self.name is None:
@@ -139,7 +145,7 @@ class DenseAttr(Data[Literal]):
             return cls(array)
         attr = cls(array, name or "unnamed")
         if name is None:
-            return cls(array, "constant_" + attr.data.digest[:16])
+            return cls(array, attr.data.content_name)
         return attr
 
     @classmethod
@@ -250,7 +256,7 @@ def unpacked(data: np.ndarray, dtype: DType, count: int) -> np.ndarray:
 
 
 def quote_name(name: str) -> str:
-    if _NAME.fullmatch(name):
+    if NAME.fullmatch(name):
         return name
     escaped = "".join(c if c.isprintable() and c not in '"\\<>%' else f"%{ord(c):x};" for c in name)
     return f'"{escaped}"'

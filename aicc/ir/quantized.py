@@ -29,7 +29,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
 
-from aicc.ir.constants import DenseAttr
+from aicc.ir.constants import NAME, DenseAttr
 from aicc.ir.dtypes import DType, dtype_of
 from aicc.ir.symbols import parse as parse_dim
 from aicc.ir.text import raw_group, split_top_level
@@ -135,13 +135,12 @@ def _text(numbers: Numbers) -> str:
     return str(int(numbers)) if numbers == int(numbers) and abs(numbers) < 1e6 else repr(numbers)
 
 
-_NAME = re.compile(r"[A-Za-z_][\w.$/:-]*")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[-+]?\d+)?|-?inf|nan")
 
 
 def _numbers(text: str) -> Numbers:
     if text.startswith("@"):
-        if not _NAME.fullmatch(text[1:]):
+        if not NAME.fullmatch(text[1:]):
             raise ValueError(f"'{text}' is no name")
         return text[1:]
     if text.startswith("["):
@@ -197,7 +196,7 @@ def listed(constant: DenseAttr) -> Numbers:
     if array.ndim == 1 and array.size <= LISTED:
         return tuple(map(_shortest, array))
     name = constant.resource or ""
-    return name if _NAME.fullmatch(name) else "constant_" + constant.data.digest[:16]
+    return name if NAME.fullmatch(name) else constant.data.content_name
 
 
 def _shortest(x: np.generic) -> float:

@@ -14,7 +14,6 @@ from aicc.backends.ascendc.custom_op import CustomOps
 from aicc.backends.ascendc.kernels import KernelPrinter
 from aicc.backends.ascendc.layouts import layout_cost
 from aicc.backends.ascendc.locals import Overflow
-from aicc.backends.ascendc.products import rows_of_fractals
 from aicc.backends.ascendc.project import Project
 from aicc.backends.c_text import Unprintable
 from aicc.backends.tile_targets import TO_TILES, Evaluated, keeps
@@ -58,9 +57,10 @@ def placed(kernel: Operation) -> dict[str, dict[str, int]]:
 def reads_fractals(kernel: Operation) -> bool:
     """Whether every operand in fractals goes to the cube unit as it lies in memory."""
     assert isinstance(kernel, tile.Kernel)
-    stored = {op for op in kernel.body.walk() if isinstance(op, tile.Load) and rows_of_fractals(op)}
     with suppress(Unprintable, Overflow):
-        return KernelPrinter(kernel).fractals == stored
+        printer = KernelPrinter(kernel)
+        loads = (op for op in kernel.body.walk() if isinstance(op, tile.Load))
+        return printer.fractals == {load for load in loads if printer.rows_of_fractals(load)}
     return False
 
 

@@ -252,7 +252,7 @@ class Products(Rows):
             return None
         if self.locals_below(*load.subscripts, load.mask):
             return None
-        if rows := rows_of_fractals(load):
+        if rows := self.rows_of_fractals(load):
             return self.fractal_matrix(load, rows) if (across, depth) == (False, 0) else None
         summed, kept = (depth, 1 - depth) if not across else (1 - depth, depth)
         along, beside = self.address_step(load, summed), self.address_step(load, kept)
@@ -274,30 +274,25 @@ class Products(Rows):
         at = f"{self.gm(load.buffer)}[{start}]"
         return Matrix(self.stored_type(load), at, columns * width, False, rows=rows)
 
+    def rows_of_fractals(self, load: tile.Load) -> int:
+        """How many rows a matrix in fractals has that a load reads, filled up; 0 for other loads.
 
-def rows_of_fractals(load: tile.Load) -> int:
-    """How many rows a matrix in fractals has that a load reads, filled up; 0 for other loads.
-
-    It lies as ``[N / C0, K / 16, 16, C0]``; ``[n / C0, k, n % C0]`` is read of it.
-    """
-    type = load.buffer.type
-    assert isinstance(type, tile.BufferType)
-    if len(load.subscripts) != 3 or load.offset[0] != 0 or len(type.shape) != 4:
-        return 0
-    panel, along, inside = (s.owner for s in load.subscripts)
-    if not isinstance(panel, arith.DivUIOp) or not isinstance(inside, arith.RemUIOp):
-        return 0
-    width, rows = FRACTAL_BYTES * 8 // type.dtype.bits, type.shape[1]
-    if panel.lhs is not inside.lhs or not isinstance(along, tile.Axis) or not isinstance(rows, int):
-        return 0
-    by = [size_of(v) for v in (panel.rhs, inside.rhs)]
-    whole = tuple(type.shape[2:]) == (LEAST, width) and by == [width, width]
-    return rows * LEAST if whole and load.strides == (rows * LEAST * width, width, 1) else 0
-
-
-def size_of(value: SSAValue) -> Dim | None:
-    """The number that a tile has everywhere."""
-    op = value.owner
-    if isinstance(op, tile.Broadcast):
-        return size_of(op.input)
-    return op.value[0] if isinstance(op, tile.Size) else None
+        It lies as ``[N / C0, K / 16, 16, C0]``; ``[n / C0, k, n % C0]`` is read of it.
+        """
+        type = load.buffer.type
+        assert isinstance(type, tile.BufferType)
+        if len(load.subscripts) != 3 or load.offset[0] != 0 or len(type.shape) != 4:
+            return 0
+        panel, along, inside = (s.owner for s in load.subscripts)
+        if not isinstance(panel, arith.DivUIOp) or not isinstance(inside, arith.RemUIOp):
+            return 0
+        width, rows = FRACTAL_BYTES * 8 // type.dtype.bits, type.shape[1]
+        if (
+            panel.lhs is not inside.lhs
+            or not isinstance(along, tile.Axis)
+            or not isinstance(rows, int)
+        ):
+            return 0
+        by = [self.extents.size_of(v) for v in (panel.rhs, inside.rhs)]
+        whole = tuple(type.shape[2:]) == (LEAST, width) and by == [width, width]
+        return rows * LEAST if whole and load.strides == (rows * LEAST * width, width, 1) else 0

@@ -39,8 +39,8 @@ def product(m, k, n, dtype, transposed=False):
     return module_of(body, tensor((m, k), dtype))
 
 
-def lowered(module, lowering=ASCEND.lowering):
-    context = CompileContext(evaluator=ASCEND, target=ASCEND.description, remarks=[])
+def lowered(module, lowering=ASCEND.lowering, description=ASCEND.description):
+    context = CompileContext(evaluator=ASCEND, target=description, remarks=[])
     PassManager(parse_pipeline(full_pipeline(lowering)), context).run(module)
     return module
 
@@ -82,10 +82,8 @@ def test_floats_stay_by_rows():
 
 
 def test_what_a_target_does_not_read_as_it_is_stays_by_rows():
-    module = product(48, 200, 300, "f16")
     description = replace(ASCEND.description, reads_fractals=lambda kernel: False)
-    context = CompileContext(evaluator=ASCEND, target=description)
-    PassManager(parse_pipeline(full_pipeline(ASCEND.lowering)), context).run(module)
+    module = lowered(product(48, 200, 300, "f16"), description=description)
     assert shape_of(constants(module)[0].result) == (200, 300)
     assert "CubeFormat::NZ" not in ASCEND.load(module).source
 
