@@ -39,6 +39,9 @@ THREADS = 2
 GROUP = 32
 BATCH = 16
 
+MATMULS_ONLY = f"quantize-weights{{dtype=i4 group={GROUP} kinds=matmul}}"
+"""Convolutions stay in float, as they do with the peers."""
+
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -247,6 +250,7 @@ ROWS: dict[str, dict[str, Maker]] = {
     "int8 weights": {"aicc": ours("int8-weights"), "torchao": torchao_of(torchao_weights)},
     "int4 weights, nearest": {
         "aicc": ours("int4-rtn"),
+        "aicc, matmuls only as peers": ours(MATMULS_ONLY),
         "onnxruntime": ort_int4,
         "torchao": torchao_of(torchao_int4),
         "neural-compressor": inc("rtn"),

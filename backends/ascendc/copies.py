@@ -149,7 +149,7 @@ class Copies(StripPlans, ABC):
         limits = [strips.shape[-1]]
         for c in op.conditions():
             axis = c.owner.operands[0].owner if isinstance(c.owner, tile.InBounds) else None
-            if isinstance(axis, tile.Axis) and axis.dim == strips.order[-1] and strips.step == 1:
+            if isinstance(axis, tile.Axis) and axis.dim == strips.order[-1] and strips.is_tile:
                 bound = bind(axis.bound[0], self.kernel.schedule)
                 limits += [bound] if isinstance(bound, int) else []
         return min(limits)

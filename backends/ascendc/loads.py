@@ -11,7 +11,7 @@ from aicc.backends.ascendc.indices import is_bool
 from aicc.backends.ascendc.locals import Local, row_dim
 from aicc.backends.ascendc.spellings import SIZES, number
 from aicc.backends.ascendc.strips import Strips, joined
-from aicc.backends.c_text import bracketed
+from aicc.backends.c_text import bracketed, plus
 from aicc.ir import tile
 
 
@@ -30,7 +30,7 @@ class Loads(Copies, ABC):
         self.line(f"LocalTensor<{local.type}> {local.name} = {local.queue}.DeQue<{local.type}>();")
         self.mark("MTE2_S", "MTE2_MTE3")
         self.arrived[-1].append(local)
-        if strips.step != 1:
+        if not strips.is_tile:
             local = self.gathered(op, local, strips)
         elif strips.guards:
             self.fill_rows(op, local, strips)
@@ -42,7 +42,7 @@ class Loads(Copies, ABC):
         assert strips is not None
         stored, name = self.stored_type(op), self.queue_name(op)
         hint = op.result.name_hint or self.buffers[op.buffer]
-        hint = hint if strips.step == 1 else f"{hint}_strips"
+        hint = hint if strips.is_tile else f"{hint}_strips"
         local = Local(self.fresh(hint), stored, strips.shape, self.grain, name)
         self.scalar_access(self.locals_below(*op.subscripts, op.mask), None)
         self.queues.setdefault(name, local)
@@ -59,7 +59,7 @@ class Loads(Copies, ABC):
         else:
             self.strip_copies(op, filled, strips)
         self.line(f"{name}.EnQue({filled.name});")
-        if strips.step == 1:
+        if strips.is_tile:
             local = self.view(local, self.shape(op.result))
         return local, strips
 
@@ -123,7 +123,7 @@ class Loads(Copies, ABC):
         """The elements of a tile out of strips that have them, and others."""
         stored, shape = self.stored_type(op), self.access_shape(op)
         last, fill = row_dim(shape), self.fill_of(op)
-        size, counts, side = SIZES[stored], self.access_counts(op), strips.order[-1]
+        counts, side = self.access_counts(op), strips.order[-1]
         crossed = side != last
         low = self.checked(op, strips)[0] if crossed and strips.checks else "0"
         offsets = self.offsets_of(op, strips)
@@ -133,9 +133,7 @@ class Loads(Copies, ABC):
         rows = replace(strips, guards=(*strips.guards, *(strips.checks if crossed else ())))
         with self.vector_loops(counts[:last]) as at:
             place = [*at, *["0"] * (len(shape) - len(at))]
-            base = "0" if not crossed or (place[side] == "0" and low == "0") else (
-                f"{bracketed(place[side] if low == '0' else f'{place[side]} - {low}')} * {size}"
-            )  # fmt: skip
+            base = self.base_of(op, strips, place, low)
             start = ["0" if d in (last, side) else place[d] for d in strips.order]
             to, there = out.part(place), source.part(start)
             if rows.guards:
@@ -153,6 +151,17 @@ class Loads(Copies, ABC):
                     [source, offsets],
                 )
         return self.view(out, self.shape(op.result))
+
+    def base_of(self, op: tile.Load, strips: Strips, place: Sequence[str], low: str) -> str:
+        """Bytes from the beginning of what is copied for a row, to its first element."""
+        last, side = row_dim(self.access_shape(op)), strips.order[-1]
+        if strips.whole:
+            far = plus(*(self.apart(op, d, i) for d, i in enumerate(place) if d != last))
+        elif side != last:
+            far = place[side] if low == "0" else f"{place[side]} - {low}"
+        else:
+            far = "0"
+        return "0" if far == "0" else f"{bracketed(far)} * {SIZES[self.stored_type(op)]}"
 
     def loaded(self, op: tile.Load, local: Local) -> None:
         """What a loaded tile is to the ops that follow: masks are made numbers."""

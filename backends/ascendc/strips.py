@@ -1,11 +1,13 @@
 """Which pieces of device memory loads and stores go to: strips whose elements lie side by side.
 
 A tile is copied strip by strip. Where its rows don't lie so, strips lie along another dim of it, or
-reach from the first element of a row to the last; `Gather` then takes out the elements.
+reach from the first element of a row to the last, or one from the tile's first element to its last;
+`Gather` then takes out the elements.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +24,12 @@ from aicc.ir.tile.types import bind
 MOST_STAGED = 64 * 1024
 """Bytes of strips that a gathered tile may take."""
 
+MOST_WHOLE = 16 * 1024
+"""Bytes of a strip that has all of a tile."""
+
+STRIP_BYTES = 1024
+"""Bytes that could be copied in the time that it takes to begin a copy: an estimate."""
+
 
 @dataclass(frozen=True)
 class Strips:
@@ -32,7 +40,8 @@ class Strips:
     their distances follow no rule. What a mask says beyond where axes end: `guards` of other dims,
     under which strips are copied at all, and `checks` of that along them. Where a check is false an
     element is found `fill_at` elements from the beginning of its row's strip. A strip may be cut
-    into `runs` of so many elements, with so many from one to the next.
+    into `runs` of so many elements, with so many from one to the next. `whole` says that there is
+    one strip, of all rows.
     """
 
     order: tuple[int, ...]
@@ -43,6 +52,12 @@ class Strips:
     checks: tuple[SSAValue, ...] = ()
     fill_at: int = 0
     runs: tuple[int, int] | None = None
+    whole: bool = False
+
+    @property
+    def is_tile(self) -> bool:
+        """Whether what is copied are the rows of the tile."""
+        return self.step == 1 and not self.whole
 
 
 class StripPlans(Writer):
@@ -120,7 +135,7 @@ class StripPlans(Writer):
         if SIZES[self.stored_type(op)] not in (2, 4):
             return None
         if self.is_cut_by_ends(op):
-            found = self.columns_of(op) or self.windows_of(op)
+            found = self.whole_of(op, self.columns_of(op) or self.windows_of(op))
         else:
             found = self.masked_of(op)
         if found is None:
@@ -162,6 +177,30 @@ class StripPlans(Writer):
         order = tuple(range(last + 1))
         return Strips(order, (*shape[:last], reach), (*counts[:last], length), step)
 
+    def whole_of(self, op: tile.Load, others: Strips | None) -> Strips | None:
+        """One strip that all of a tile lies in, where it is copied sooner than other strips are."""
+        shape, size = self.access_shape(op), SIZES[self.stored_type(op)]
+        last, counts = row_dim(shape), self.access_counts(op)
+        dims = [d for d in range(last + 1) if shape[d] != 1]
+        spans = [self.distances(op, d) for d in dims]
+        if len(dims) < 2 or any(s is None for s in spans):
+            return others
+        reach = 1 + sum(
+            reach_of(s, shape[d]) - 1 for d, s in zip(dims, spans, strict=True) if s is not None
+        )
+        if others is not None:
+            *rows, row = others.shape
+            there = math.prod(rows) * (row * size + STRIP_BYTES)
+            if there <= reach * size + STRIP_BYTES:
+                return others
+        if reach * size > MOST_WHOLE:
+            return others
+        length = plus(*(self.extent(op, d, counts[d]) for d in dims), "1")
+        step = self.address_step(op, last)
+        return Strips(
+            (last,), (reach,), (length,), step if isinstance(step, int) else 0, whole=True
+        )
+
     def masked_of(self, op: tile.Load) -> Strips | None:
         """Rows, or strips that have them, where a mask says of each dim what counts."""
         shape = self.access_shape(op)
@@ -198,9 +237,22 @@ class StripPlans(Writer):
         return own[dim] != 1
 
     def window_length(self, op: tile.Load, dim: int, count: str) -> str:
-        """From the first of so many elements along a dim to the last."""
-        far = self.distance(op, dim, f"{bracketed(count)} - 1")
-        return f"{far} - {bracketed(self.distance(op, dim, '0'))} + 1"
+        """From the first of so many elements along a dim to the last, and both of them."""
+        return f"{self.extent(op, dim, count)} + 1"
+
+    def extent(self, op: tile.Load, dim: int, count: str) -> str:
+        """How far the last of so many elements along a dim is from the first."""
+        return self.apart(op, dim, f"{bracketed(count)} - 1")
+
+    def apart(self, op: tile.Access, dim: int, index: str) -> str:
+        """How far an element along a dim is from the tile's first."""
+        if index == "0":
+            return "0"
+        step = self.address_step(op, dim)
+        if isinstance(step, int):
+            return index if step == 1 else f"{bracketed(index)} * {step}"
+        first = bracketed(self.distance(op, dim, "0"))
+        return f"{self.distance(op, dim, index)} - {first}"
 
     # ------------------------------------------------------------------ distances
 

@@ -20,6 +20,7 @@ from aicc.ir.op import GraphOp
 from aicc.ir.symbols import (
     Dim,
     SymExpr,
+    product,
     sym,
 )
 from aicc.ir.types import element_type, rank_of, shape_of
@@ -184,7 +185,8 @@ class Tracer:
     """Builds nodes for the values of one fused kernel.
 
     `extents` gives the size of each axis. Coordinates of values in `given` aren't looked at: they
-    stand for an accumulator that has the kernel's own iteration space.
+    stand for an accumulator that has the kernel's own iteration space. `rows` says that all axes
+    but those that are reduced are of one kind: neighbours may become one.
     """
 
     extents: dict[str, Dim]
@@ -192,6 +194,7 @@ class Tracer:
     reduce_axes: dict[int, str] = field(default_factory=dict)
     data: dict[str, Node] = field(default_factory=dict)
     memo: dict[tuple, Node] = field(default_factory=dict)
+    rows: bool = False
 
     def value(self, v: SSAValue, coords: Coords, when: tuple[Dim, ...] = ()) -> Node:
         """The node of `v` at `coords`, where all of `when` are ≥ 0."""
@@ -334,21 +337,37 @@ def _reshape(t: Tracer, op: graph.Reshape, coords: Coords, when: tuple[Dim, ...]
 def _pad(t: Tracer, op: graph.Pad, coords: Coords, when: tuple[Dim, ...]) -> Node:
     if op.low is None or op.high is None or op.mode != "constant":
         raise Unsupported(f"a pad of mode {op.mode}, or by amounts that depend on data")
-    source, inside = [], []
-    for c, low, high, size in zip(coords, op.low, op.high, shape_of(op.input), strict=True):
-        at = c - low
-        source.append(at)
+    shape, inside = shape_of(op.input), []
+    source = [c - low for c, low in zip(coords, op.low, strict=True)]
+    for i, (low, high, size) in enumerate(zip(op.low, op.high, shape, strict=True)):
+        if low == high == 0:
+            continue
+        assert size is not None
+        at, end = source[i], size
+        if t.rows and is_whole(t, coords[i:], op.low[i + 1 :], op.high[i + 1 :]):
+            at = linear(source[i:], shape[i:])
+            end = product(d for d in shape[i:] if d is not None)
         if low != 0:
             inside.append(at)
         if high != 0:
-            assert size is not None
-            inside.append(size - 1 - at)
+            inside.append(end - 1 - at)
     outside = t.value(op.value, ())
     if not inside:
         return t.value(op.input, tuple(source), when)
     value = t.value(op.input, tuple(source), (*when, *inside))
     axes = value.axes | t.varies(*inside)
     return Choose(value.dtype, axes, tuple(inside), value, outside)
+
+
+def is_whole(t: Tracer, coords: Coords, low: Sequence[int], high: Sequence[int]) -> bool:
+    """Whether coordinates are axes of a kernel, of which a pad leaves all but the first as it is.
+
+    A place in those dims, counted through, says as well whether the first is inside, and neighbours
+    that all expressions count through become one axis.
+    """
+    axes = t.extents.keys() - set(t.reduce_axes.values())
+    plain = all(any(c == sym(a) for a in axes) or c == 0 for c in coords)
+    return plain and not any(low) and not any(high)
 
 
 def _concat(t: Tracer, op: graph.Concat, coords: Coords, when: tuple[Dim, ...]) -> Node:

@@ -54,7 +54,7 @@ def lower_rows(op: Fused, longest: int = PERSISTENT) -> tuple[Block, dict]:
     names = [n.axis_name(f"i{i}") for i in range(len(shape))]
     extents = dict(zip(names, shape, strict=True))
     kinds = {a: REDUCED if i in axes else ROW for i, a in enumerate(names)}
-    tracer = n.Tracer(extents, reduce_axes={i: names[i] for i in axes})
+    tracer = n.Tracer(extents, reduce_axes={i: names[i] for i in axes}, rows=True)
     at, rows = [sym(a) for a in names], [a for a in names if kinds[a] == ROW]
     outputs = [output_of(tracer, v, shape, at, rows, axes) for v in op.yielded().inputs]
     exprs = index_expressions(tracer, *(o.node for o in outputs))

@@ -38,6 +38,20 @@ func.func @left(%x: tensor<3x3xi64>) -> tensor<3x3xi64> {
   func.return %0 : tensor<3x3xi64>
 }
 
+// A pad of columns with channels last: a place counted through both says what is inside, and there
+// are two axes, rows and columns' channels, to go over.
+// CHECK-LABEL: func.func @padded
+// CHECK: tile.launch %x {kernel = "pad"}
+func.func @padded(%x: tensor<4x5x3xf32>) -> tensor<6x7x3xf32> {
+  %0 = graph.fused %x {role = "pointwise", label = "pad"} : (tensor<4x5x3xf32>) -> tensor<6x7x3xf32> {
+  ^bb0(%a: tensor<4x5x3xf32>):
+    %c = graph.constant dense<0.0> : tensor<f32>
+    %p = graph.pad %a, %c {low = [1, 1, 0], high = [1, 1, 0]} : (tensor<4x5x3xf32>, tensor<f32>) -> tensor<6x7x3xf32>
+    graph.yield %p : (tensor<6x7x3xf32>) -> ()
+  }
+  func.return %0 : tensor<6x7x3xf32>
+}
+
 // CHECK: tile.kernel {sym_name = "softmax_1"
 // CHECK: %[[INSIDE:.*]] = tile.in_bounds
 // CHECK: tile.load {{.*}}, %[[INSIDE]], {{.*}} {strides = [300, 1]}
@@ -52,3 +66,6 @@ func.func @left(%x: tensor<3x3xi64>) -> tensor<3x3xi64> {
 // CHECK: tile.load {{.*}} {strides = [1, 5]}
 // CHECK: tile.load {{.*}} {strides = [8, 1]}
 // CHECK: arith.addf
+
+// CHECK: tile.kernel {sym_name = "pad"
+// CHECK: tile.store {{.*}} {strides = [21, 1]}

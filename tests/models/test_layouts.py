@@ -20,29 +20,34 @@ NAMES = sorted(p.stem for p in LIGHT.glob("light_*.onnx"))
 SMALL = ("light_shufflenet", "light_squeezenet")
 
 
-def conversions(model: str, layout: str) -> list[str]:
-    """What `assign-layouts` says of a model's transposes, for the C++ target."""
-    target = backend("cpp")
+TARGETS = ("cpp", "triton", "ascendc")
+
+
+def conversions(model: str, layout: str, name: str = "cpp") -> list[str]:
+    """What `assign-layouts` says of a model's transposes, for a target."""
+    target = backend(name)
     context = CompileContext(evaluator=target, target=target.description, remarks=[])
     module = import_any(LIGHT / f"{model}.onnx", None, {}).module
     PassManager(parse_pipeline(full_pipeline("", layout)), context).run(module)
     return [r for r in context.remarks or [] if r.startswith("layout: ")]
 
 
-def no_conversions_inside(model: str) -> None:
-    inside = [line for line in conversions(model, "auto") if ", inside," in line]
+def no_conversions_inside(model: str, target: str) -> None:
+    inside = [line for line in conversions(model, "auto", target) if ", inside," in line]
     assert not inside
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("model", SMALL)
-def test_no_conversions_inside(model):
-    no_conversions_inside(model)
+def test_no_conversions_inside(model, target):
+    no_conversions_inside(model, target)
 
 
 @pytest.mark.models
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("model", NAMES)
-def test_no_conversions_inside_light_models(model):
-    no_conversions_inside(model)
+def test_no_conversions_inside_light_models(model, target):
+    no_conversions_inside(model, target)
 
 
 def same_results(model: str, target: str) -> None:

@@ -105,6 +105,42 @@ def test_products_of_bytes():
     assert "CubeFormat::ND, int8_t" in compiled.source and "SetValue" not in compiled.source
 
 
+class ChannelsLast(nn.Module):
+    """A convolution of images whose channels lie last."""
+
+    def __init__(self, conv: nn.Module):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x):
+        return self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    "conv, size",
+    [
+        (nn.Conv2d(3, 16, 3, stride=2), (2, 21, 17)),
+        (nn.Conv2d(3, 24, 7, stride=2, padding=3), (1, 32, 30)),
+        (nn.Conv2d(3, 16, 3, padding=1), (3, 9, 5)),
+        (nn.Conv2d(1, 16, 5, padding=2), (2, 8, 40)),
+        (nn.Conv2d(5, 16, (1, 3), dilation=2), (1, 7, 40)),
+    ],
+    ids=["strided", "large", "small", "one channel", "dilated"],
+)
+def test_first_layers_with_channels_last(conv, size, dtype):
+    """All that a tile needs of an image with few channels is one copy, not one for each place."""
+    n, h, w = size
+    x = torch.randn(n, h, w, conv.in_channels).to(dtype)
+    model = ChannelsLast(conv).to(dtype).eval()
+    compiled = aicc.compile(model, (x,), target="ascendc")
+    tolerance = 1e-2 if dtype == torch.float16 else 1e-4
+    torch.testing.assert_close(compiled(x), model(x), rtol=tolerance, atol=tolerance)
+    kernel = compiled.source.split("class ConvKernel")[1].split("__global__")[0]
+    copies = kernel.split("void CopyInK")[1].split("EnQue")[0]
+    assert "DataCopyPad" in copies and "for (" not in copies
+
+
 # ---------------------------------------------------------------------- counters
 
 
