@@ -345,7 +345,7 @@ def _pad(t: Tracer, op: graph.Pad, coords: Coords, when: tuple[Dim, ...]) -> Nod
         assert size is not None
         at, end = source[i], size
         if t.rows and is_whole(t, coords[i:], op.low[i + 1 :], op.high[i + 1 :]):
-            at = linear(source[i:], shape[i:])
+            at = linear(tuple(source[i:]), shape[i:])
             end = product(d for d in shape[i:] if d is not None)
         if low != 0:
             inside.append(at)
