@@ -39,7 +39,7 @@ THREADS = 2
 GROUP = 32
 BATCH = 16
 
-MATMULS_ONLY = f"quantize-weights{{dtype=i4 group={GROUP} kinds=matmul}}"
+MATMULS_ONLY = f"quantize-weights{{dtype=i4 group={GROUP} search=true kinds=matmul}}"
 """Convolutions stay in float, as they do with the peers."""
 
 Run = Callable[[np.ndarray], np.ndarray]

@@ -55,8 +55,8 @@ RECIPES = {
         "int8 weights only; needs no samples",
     ),
     "int4-rtn": Recipe(
-        f"{_CONV8},quantize-weights{{{_GROUPS}}}",
-        f"{_INT4}, rounded to nearest; needs no samples",
+        f"{_CONV8},quantize-weights{{{_GROUPS} search=true}}",
+        f"{_INT4}, rounded to nearest by scales of least squared error; needs no samples",
     ),
     "int4-gptq": Recipe(
         f"{_CONV8},quantize-weights{{{_GROUPS} search=true gptq=true}}",

@@ -199,19 +199,20 @@ AICC_INLINE vec<T> shift_right(vec<T> x, vec<T> by) {
 
 // ------------------------------------------------------------------ elementary functions
 
-// x * 2^n for whole n from -300 to 300; NaN for NaN.
-AICC_INLINE vec<float> scaled(vec<float> x, vec<float> n) {
+// x * 2^n for whole n from -300 to 300, and 0 where some is false, whatever x and n are there. What
+// would become 0 is left out so: a multiplication that underflows takes 200 clocks.
+AICC_INLINE vec<float> scaled(mask some, vec<float> x, vec<float> n) {
 #if defined(AICC_AVX512)
-  x.part[0] = (vec<float>::native)_mm512_scalef_ps((__m512)x.part[0], (__m512)n.part[0]);
+  const __m512 y = _mm512_maskz_scalef_ps(some.bits, (__m512)x.part[0], (__m512)n.part[0]);
+  x.part[0] = (vec<float>::native)y;
   return x;
 #else
-  const mask known = n == n;
   vec<int32_t> whole, half;
-  vec<float> safe = select(known, n, 0.0f);
+  vec<float> safe = select(some & (n == n), n, 0.0f);
   for (int i = 0; i < W; ++i) whole.set(i, int32_t(safe.lane(i)));
   half = whole >> 1;
   vec<float> low = bitcast<float>((half + 127) << 23);
-  return select(known, x * low * bitcast<float>((whole - half + 127) << 23), n);
+  return select(some, x * low * bitcast<float>((whole - half + 127) << 23), 0.0f);
 #endif
 }
 
@@ -222,25 +223,25 @@ AICC_INLINE vec<float> exp_near(vec<float> r) {
   p = 4.1666269935057329e-2f + r * p;
   p = 1.6666666860701440e-1f + r * p;
   p = 5.0000000779054332e-1f + r * p;
-  return 1.0f + (r + r * r * p);
+  p = 1.0f + r * p;
+  return 1.0f + r * p;
 }
 
-// What becomes 0 is left out before: a multiplication that underflows takes 200 clocks, and masked
-// scores of attention are all -inf. NaN stays.
+// 0 below the least float; masked scores of attention are all -inf. NaN stays.
 AICC_INLINE vec<float> exp(vec<float> x) {
-  const mask none = x < -104.0f;
-  x = lesser(vec<float>(89.0f), select(none, vec<float>(0.0f), x));
+  const mask some = ~(x < -104.0f);
+  x = lesser(vec<float>(89.0f), x);
   vec<float> n = round_even(x * 1.44269504f);
   vec<float> r = x - n * 0.693145752f;  // ln(2) in two parts, the first of 16 bits
   r = r - n * 1.42860677e-6f;
-  return select(none, vec<float>(0.0f), scaled(exp_near(r), n));
+  return scaled(some, exp_near(r), n);
 }
 
 AICC_INLINE vec<float> exp2(vec<float> x) {
-  const mask none = x < -150.0f;
-  x = lesser(vec<float>(128.0f), select(none, vec<float>(0.0f), x));
+  const mask some = ~(x < -150.0f);
+  x = lesser(vec<float>(128.0f), x);
   vec<float> n = round_even(x);
-  return select(none, vec<float>(0.0f), scaled(exp_near((x - n) * 0.693147181f), n));
+  return scaled(some, exp_near((x - n) * 0.693147181f), n);
 }
 
 AICC_INLINE vec<float> log(vec<float> x) {

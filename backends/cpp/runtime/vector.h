@@ -175,37 +175,59 @@ AICC_INLINE mask mask_of(uint32_t bits) {
   m.bits = __mmask16(bits);
   return m;
 }
-AICC_INLINE mask operator&(mask x, mask y) { return mask_of(x.bits & y.bits); }
-AICC_INLINE mask operator|(mask x, mask y) { return mask_of(x.bits | y.bits); }
-AICC_INLINE mask operator^(mask x, mask y) { return mask_of(x.bits ^ y.bits); }
-AICC_INLINE mask operator~(mask x) { return mask_of(~x.bits); }
+AICC_INLINE mask operator&(mask x, mask y) { return mask_of(_kand_mask16(x.bits, y.bits)); }
+AICC_INLINE mask operator|(mask x, mask y) { return mask_of(_kor_mask16(x.bits, y.bits)); }
+AICC_INLINE mask operator^(mask x, mask y) { return mask_of(_kxor_mask16(x.bits, y.bits)); }
+AICC_INLINE mask operator~(mask x) { return mask_of(_knot_mask16(x.bits)); }
 AICC_INLINE mask first(int64_t n) {
   return mask_of(n <= 0 ? 0 : n >= W ? 0xffff : (1u << n) - 1);
 }
 AICC_INLINE bool any(mask x) { return x.bits != 0; }
 AICC_INLINE bool all_of(mask x) { return x.bits == 0xffff; }
 
-// Bits of a vector of 0 and -1.
-template <class N>
-AICC_INLINE uint32_t bits_of(N x) {
-  if constexpr (sizeof(N) == 64 && sizeof(x[0]) == 8)
-    return _mm512_movepi64_mask((__m512i)x);
-  else if constexpr (sizeof(N) == 64)
-    return _mm512_movepi32_mask((__m512i)x);
-  else if constexpr (sizeof(N) == 32)
-    return _mm256_movepi16_mask((__m256i)x);
+// A bit for each pair of elements that compares by P, one of EQ 0, LT 1, LE 2 and NE 4, which mean
+// the same to instructions for integers and for floats (NaN differs from all).
+template <int P, class T>
+AICC_INLINE uint32_t bits_of(typename vec<T>::native x, typename vec<T>::native y) {
+  using E = typename vec<T>::element;
+  constexpr bool is_signed = std::is_signed<E>::value;
+  if constexpr (std::is_same<E, float>::value)
+    return _mm512_cmp_ps_mask((__m512)x, (__m512)y, P);
+  else if constexpr (std::is_same<E, double>::value)
+    return _mm512_cmp_pd_mask((__m512d)x, (__m512d)y, P);
+  else if constexpr (sizeof(E) == 8 && is_signed)
+    return _mm512_cmp_epi64_mask((__m512i)x, (__m512i)y, P);
+  else if constexpr (sizeof(E) == 8)
+    return _mm512_cmp_epu64_mask((__m512i)x, (__m512i)y, P);
+  else if constexpr (sizeof(E) == 4 && is_signed)
+    return _mm512_cmp_epi32_mask((__m512i)x, (__m512i)y, P);
+  else if constexpr (sizeof(E) == 4)
+    return _mm512_cmp_epu32_mask((__m512i)x, (__m512i)y, P);
+  else if constexpr (sizeof(E) == 2 && is_signed)
+    return _mm256_cmp_epi16_mask((__m256i)x, (__m256i)y, P);
+  else if constexpr (sizeof(E) == 2)
+    return _mm256_cmp_epu16_mask((__m256i)x, (__m256i)y, P);
+  else if constexpr (is_signed)
+    return _mm_cmp_epi8_mask((__m128i)x, (__m128i)y, P);
   else
-    return _mm_movepi8_mask((__m128i)x);
+    return _mm_cmp_epu8_mask((__m128i)x, (__m128i)y, P);
 }
 
-#define AICC_COMPARE(op)                                      \
-  template <class T>                                          \
-  AICC_INLINE mask operator op(vec<T> x, vec<T> y) {          \
-    uint32_t bits = 0;                                        \
-    for (int i = 0; i < vec<T>::PARTS; ++i)                   \
-      bits |= bits_of(x.part[i] op y.part[i]) << i * vec<T>::LANES; \
-    return mask_of(bits);                                     \
+#define AICC_COMPARE(op, P, first, second)                                           \
+  template <class T>                                                                 \
+  AICC_INLINE mask operator op(vec<T> x, vec<T> y) {                                 \
+    uint32_t bits = 0;                                                               \
+    for (int i = 0; i < vec<T>::PARTS; ++i)                                          \
+      bits |= bits_of<P, T>(first.part[i], second.part[i]) << i * vec<T>::LANES;     \
+    return mask_of(bits);                                                            \
   }
+AICC_COMPARE(==, 0, x, y)
+AICC_COMPARE(<, 1, x, y)
+AICC_COMPARE(>, 1, y, x)
+AICC_COMPARE(<=, 2, x, y)
+AICC_COMPARE(>=, 2, y, x)
+AICC_COMPARE(!=, 4, x, y)
+#undef AICC_COMPARE
 
 template <class T>
 AICC_INLINE vec<T> select(mask m, vec<T> x, vec<T> y) {
@@ -213,7 +235,9 @@ AICC_INLINE vec<T> select(mask m, vec<T> x, vec<T> y) {
   for (int i = 0; i < vec<T>::PARTS; ++i) {
     auto bits = m.bits >> i * vec<T>::LANES;
     typename vec<T>::native a = x.part[i], b = y.part[i], c;
-    if constexpr (vec<T>::PART == 64 && sizeof(T) == 4)
+    if constexpr (std::is_same<T, float>::value)
+      c = (decltype(c))_mm512_mask_blend_ps(bits, (__m512)b, (__m512)a);
+    else if constexpr (vec<T>::PART == 64 && sizeof(T) == 4)
       c = (decltype(c))_mm512_mask_blend_epi32(bits, (__m512i)b, (__m512i)a);
     else if constexpr (vec<T>::PART == 64)
       c = (decltype(c))_mm512_mask_blend_epi64(bits, (__m512i)b, (__m512i)a);
@@ -268,6 +292,13 @@ AICC_INLINE bool all_of(mask x) { return !any(~x); }
     }                                                                   \
     return m;                                                           \
   }
+AICC_COMPARE(<)
+AICC_COMPARE(<=)
+AICC_COMPARE(>)
+AICC_COMPARE(>=)
+AICC_COMPARE(==)
+AICC_COMPARE(!=)
+#undef AICC_COMPARE
 
 template <class T>
 AICC_INLINE vec<T> select(mask m, vec<T> x, vec<T> y) {
@@ -283,14 +314,6 @@ AICC_INLINE vec<T> select(mask m, vec<T> x, vec<T> y) {
 }
 
 #endif
-
-AICC_COMPARE(<)
-AICC_COMPARE(<=)
-AICC_COMPARE(>)
-AICC_COMPARE(>=)
-AICC_COMPARE(==)
-AICC_COMPARE(!=)
-#undef AICC_COMPARE
 
 #define AICC_COMPARE(op)                                             \
   template <class T>                                                 \
