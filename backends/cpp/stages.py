@@ -218,7 +218,7 @@ class Stages(Extents):
             if isinstance(s, tile.Store):  # an earlier store may be over what it reads
                 self.keep(s.value)
         done: set[SSAValue] = set()
-        pending = sorted(sinks, key=lambda pair: -pair[0])
+        pending = sorted(sinks, key=lambda pair: pair[0])  # later ones read what is kept for them
         work = [*((stage, list(self.roots(s))) for stage, s in pending), *thin]
         nests: list[Nest] = []
         for stage, s in sinks:
@@ -270,10 +270,23 @@ class Stages(Extents):
             if ends:
                 continue
             earlier = not own or self.level[v] < stage
-            if earlier and self.cost[v] > CHEAP and not isinstance(v.owner, tile.Broadcast):
+            if earlier and self.again(v) > CHEAP and not isinstance(v.owner, tile.Broadcast):
                 self.keep(v)
                 continue
             pending += v.owner.operands
+
+    def again(self, value: SSAValue) -> int:
+        """Steps an element to compute a value again from what is kept."""
+        if value in self.kept:
+            return COSTS["tile.load"]
+        if self.cost[value] <= CHEAP or not isinstance(value.owner, Operation):
+            return self.cost[value]
+        total = step_cost(value.owner)
+        for v in value.owner.operands:
+            if total > CHEAP:
+                break
+            total += self.again(v)
+        return total
 
     def keep(self, value: SSAValue) -> None:
         """Give a value an array, in the block that computes it."""

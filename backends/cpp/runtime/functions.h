@@ -227,14 +227,17 @@ AICC_INLINE vec<float> exp_near(vec<float> r) {
   return 1.0f + r * p;
 }
 
-// 0 below the least float; masked scores of attention are all -inf. NaN stays.
-AICC_INLINE vec<float> exp(vec<float> x) {
-  const mask some = ~(x < -104.0f);
-  x = lesser(vec<float>(89.0f), x);
+// e^x for x that some is true of, which are 89 at most: where it is false 0.
+AICC_INLINE vec<float> exp_where(mask some, vec<float> x) {
   vec<float> n = round_even(x * 1.44269504f);
   vec<float> r = x - n * 0.693145752f;  // ln(2) in two parts, the first of 16 bits
   r = r - n * 1.42860677e-6f;
   return scaled(some, exp_near(r), n);
+}
+
+// 0 below the least float; masked scores of attention are all -inf. NaN stays.
+AICC_INLINE vec<float> exp(vec<float> x) {
+  return exp_where(~(x < -104.0f), lesser(vec<float>(89.0f), x));
 }
 
 AICC_INLINE vec<float> exp2(vec<float> x) {
@@ -279,7 +282,7 @@ AICC_INLINE vec<float> tanh(vec<float> x) {
   p = -0.05394720451707041f + s * p;
   p = 0.13333209766134227f + s * p;
   p = -0.33333330906746766f + s * p;
-  vec<float> far = 1.0f - 2.0f / (exp(a + a) + 1.0f);
+  vec<float> far = 1.0f - 2.0f / (exp_where(true, lesser(vec<float>(88.0f), a + a)) + 1.0f);
   return select(a < 0.625f, x * (1.0f + s * p), with_sign(far, x));
 }
 
@@ -292,7 +295,7 @@ AICC_INLINE vec<float> erf(vec<float> x) {
   p = -3.7612635310471765e-1f + s * p;
   p = 0.12837916680237838f + s * p;
   vec<float> near = x + x * p;
-  vec<float> t = select(a > 4.0f, vec<float>(4.0f), a);
+  vec<float> t = lesser(vec<float>(4.0f), a);
   vec<float> q = -4.3231036987140020e-4f + t * 2.0910270979688475e-5f;
   q = 4.1605588401101637e-3f + t * q;
   q = -2.5091571804686477e-2f + t * q;
@@ -300,7 +303,7 @@ AICC_INLINE vec<float> erf(vec<float> x) {
   q = 6.3338656154719819e-1f + t * q;
   q = 1.1294951969759612f + t * q;
   q = -1.7055915747306132e-4f + t * q;
-  vec<float> far = with_sign(1.0f - exp(-q), x);
+  vec<float> far = with_sign(1.0f - exp_where(true, -q), x);  // q is 16 at most
   return select(a < 0.9f, near, far);
 }
 
