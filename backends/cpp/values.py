@@ -15,11 +15,14 @@ from aicc.backends.cpp.stages import Nest, step_cost
 from aicc.backends.cpp.walks import Place, Walk
 from aicc.backends.printing import PREDICATES
 from aicc.ir import tile
-from aicc.ir.symbols import Dim
+from aicc.ir.symbols import Dim, product
 from aicc.ir.tile.types import bind, tile_element
 
 LOOPS = ("i", "h", "g", "f", "e")
 """Counters of loops around vectors; `j` counts those. Nests lie side by side: all may use them."""
+
+LONG_ROWS = 4096, 65536
+"""Elements of rows of which the next is fetched while one is read again: two fit a core's cache."""
 
 SWAPPED = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}
 """Comparisons with their operands swapped."""
@@ -333,12 +336,29 @@ class NestValues(Walk):
                 text = f"load_strided(lanes, {pointer}, {step}{', ' + keep if keep else ''})"
             elif keep:
                 text = f"load_where(lanes, {pointer}, {keep})"
+            elif distance := self.next_row(op):
+                text = f"lanes.load_again({pointer}, {distance})"
             else:
                 text = f"lanes.load({pointer})"
         if keep and other is not None:
             fill = broad(Value(number(other, element)), type)
             text = f"select({keep}, {text}, {fill})"
         return Value(self.define(hint, text, self.inner), self.inner, True)
+
+    def next_row(self, op: tile.Load) -> int:
+        """How far the next program's row is, where this one's is long and read once more; else 0.
+
+        Memory is idle then: what the next program reads first can be fetched.
+        """
+        again = self.nest.stage > self.stages.level[op.result] and not self.loops
+        assert isinstance(op.buffer.type, tile.BufferType)
+        if not again or self.vector is None or not self.length(self.vector).isdigit():
+            return 0
+        kernel, row = self.kernel.tile, int(self.length(self.vector))
+        rows = [bind(d, kernel.schedule) for d in kernel.grid]
+        held = product(d for d in op.buffer.type.shape if d is not None)
+        whole = product([row, *rows]) == held
+        return row if whole and LONG_ROWS[0] <= row <= LONG_ROWS[1] else 0
 
 
 def same_end(a: tile.Axis, b: tile.Axis) -> bool:

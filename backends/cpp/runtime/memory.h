@@ -102,6 +102,12 @@ struct all {
     memcpy(&x, p, sizeof(x));
     return as_tile<T>(x);
   }
+  // The same, while what lies so far from it is fetched to the core's cache.
+  template <class T>
+  AICC_INLINE lanes_of<T> load_again(const T* p, int64_t next) const {
+    __builtin_prefetch(p + next, 0, 2);
+    return load(p);
+  }
   template <class T>
   AICC_INLINE void store(T* p, lanes_of<T> x) const {
     vec<T> y = as_memory<T>(x);
@@ -120,6 +126,10 @@ struct part {
   template <class T>
   AICC_INLINE lanes_of<T> load(const T* p) const {
     return as_tile<T>(load_masked(p, active()));
+  }
+  template <class T>
+  AICC_INLINE lanes_of<T> load_again(const T* p, int64_t) const {
+    return load(p);
   }
   template <class T>
   AICC_INLINE void store(T* p, lanes_of<T> x) const {
