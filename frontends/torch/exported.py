@@ -18,6 +18,7 @@ from aicc.frontends.torch.arrays import to_array
 from aicc.frontends.torch.context import TorchImportError
 from aicc.frontends.torch.decompositions import decomposition_table
 from aicc.frontends.torch.importer import FxImporter
+from aicc.frontends.torch.local_decompositions import NotLocal, decomposed
 from aicc.ir.module import Ranges
 
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -80,6 +81,10 @@ def exported_program(
             default.pop(op, None)
     for op, fn in table.items():
         default[op] = fn
+    try:
+        return decomposed(model, table)
+    except NotLocal:
+        pass  # it is traced as a whole
     try:
         return model.run_decompositions(default)
     except Exception as e:  # of many kinds, for a program that contradicts itself

@@ -318,7 +318,7 @@ def _spliced(
         parts.insert(0, c.b.slice(x, axis, 0, first))
     if last < size:
         parts.append(c.b.slice(x, axis, last, size))
-    return c.emit(graph.Concat, *parts, axis=axis) if len(parts) > 1 else src
+    return c.emit(graph.Concat, parts, axis=axis) if len(parts) > 1 else src
 
 
 def _put_rows(c: CallContext, x: SSAValue, src: SSAValue, axis: int, at: SSAValue) -> SSAValue:
