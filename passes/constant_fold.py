@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,13 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import Pure
 
 from aicc.ir.constants import DenseAttr
-from aicc.ir.graph import Constant, Dequantize, ShapeExpr
+from aicc.ir.graph import Constant, Dequantize, ShapeExpr, Transpose
 from aicc.ir.interfaces import CompileContext, Evaluator, value_of
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type, numel, shape_of, static_shape
+
+VIEWED = 1 << 16
+"""Bytes from which on a transposed constant is a view of what it was made of."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,38 @@ class ConstantFold(ModulePass):
 
 
 def _fold(op: GraphOp, evaluator: Evaluator) -> None:
+    if isinstance(op, Transpose) and (turned := _turned(op)) is not None:
+        _replace(op, [turned])
+        return
     operands = [o.owner.value.data.array for o in op.operands]  # type: ignore[union-attr]
     results = value_of(evaluator, op, operands)
     if results is None:
         return
-    new: list[Operation] = []
+    new: list[DenseAttr] = []
     for array, result in zip(results, op.results, strict=True):
         if array.shape != static_shape(result) or array.dtype != element_type(result).np:
             return
         if not array.flags.c_contiguous or array.base is not None:
             array = np.array(array, order="C")
-        constant = Constant.make(value=DenseAttr.make(array), location=op.location)
+        new.append(DenseAttr.make(array))
+    _replace(op, new)
+
+
+def _turned(op: Transpose) -> DenseAttr | None:
+    """A large named constant, transposed: a view, copied once it is known how it is stored."""
+    source = op.input.owner
+    assert isinstance(source, Constant)
+    array, name = source.value.array, source.value.resource
+    if name is None or array.nbytes < VIEWED:
+        return None
+    order = "".join(f".{d}" for d in op.permutation)
+    return DenseAttr.make(array.transpose(op.permutation), f"{name}.turned{order}")
+
+
+def _replace(op: GraphOp, values: Sequence[DenseAttr]) -> None:
+    new: list[Operation] = []
+    for value, result in zip(values, op.results, strict=True):
+        constant = Constant.make(value=value, location=op.location)
         constant.result.name_hint = result.name_hint
         new.append(constant)
     for constant in new:

@@ -383,4 +383,4 @@ class Program:
 
 
 def constant_arrays(program: Program) -> dict[str, np.ndarray]:
-    return {name: attr.array for name, attr in program.constants.items()}
+    return {n: np.ascontiguousarray(attr.array) for n, attr in program.constants.items()}

@@ -87,6 +87,8 @@ class _Rewriter:
 
     def take(self, node: Node, made: Any) -> None:
         self.made[node] = made
+        if node.op == "placeholder":
+            made.name = node.name  # an input may be called as a function of Python is
         if isinstance(made, Node) and made.name != node.name:
             self.renamed[node.name] = made.name
 

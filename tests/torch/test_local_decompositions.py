@@ -93,6 +93,16 @@ def test_a_kind_of_call_is_traced_once(monkeypatch):
     assert len(traced) == 2
 
 
+def test_inputs_keep_their_names():
+    class Model(nn.Module):
+        def forward(self, input, id):
+            return F.linear(input, id)
+
+    made = local(Model(), torch.randn(2, 3), torch.randn(4, 3))
+    assert made.graph_signature.user_inputs == ("input", "id")
+    assert [n.name for n in made.graph.nodes if n.op == "placeholder"] == ["input", "id"]
+
+
 # ---------------------------------------------------------------------- changes in place
 
 
