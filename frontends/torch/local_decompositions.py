@@ -202,7 +202,7 @@ def kind_of(given: Any, value: Any) -> Any:
     if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
         raise NotLocal("a number isn't known")
     if not isinstance(given, Node):
-        return type(given), given
+        return type(given), repr(given)  # 0.0 and -0.0 compare equal
     if not isinstance(value, FakeTensor) or value.layout != torch.strided:
         raise NotLocal("an operand is no plain tensor")
     sizes = (*value.shape, *value.stride())
