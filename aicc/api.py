@@ -221,7 +221,7 @@ def compile(
     custom_calls: Callable[..., Any] | None = None,
     remarks: list[str] | None = None,
     chips: Sequence[str] = (),
-    tuning: str | Path | None = None,
+    tuning: str | Path | Record | None = None,
     layout: str = "auto",
     exact: bool = False,
     tf32: bool = False,

@@ -322,19 +322,29 @@ def tune(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The record; what it has is not measured again.")
     ] = Path("tuning.json"),
-    target: Annotated[str, typer.Option(help="Whose kernels are measured.")] = "triton",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Whose kernels are measured: triton on a GPU, cpp on the CPU."),
+    ] = None,
     dim: DimOption = [],  # noqa: B006
     best: Annotated[
         int, typer.Option(help="How many of the schedules that the model ranks first are run.")
     ] = 8,
 ) -> None:
-    """Measure schedules for MODEL's kernels on the GPU that is there, and keep the fastest."""
+    """Measure schedules for MODEL's kernels on the chip that is there, and keep the fastest."""
     import aicc.tuning
+    from aicc.dims import parse_dim_options
+    from aicc.targets import default_target
+    from aicc.tuning_cpu import tune_on_cpu
 
     record = aicc.tuning.Record.load(output)
+    target = target or default_target()
     with progress() as show:
-        compiled = _compile(model, target, None, dim, False, None)
-        found = aicc.tuning.tune(compiled, record, best, show)
+        if target == "cpp":
+            found = tune_on_cpu(model, None, record, best, show, dims=parse_dim_options(dim))
+        else:
+            compiled = _compile(model, target, None, dim, False, None)
+            found = aicc.tuning.tune(compiled, record, best, show)
     for name, entry in found:
         won = entry.winning_call or ", ".join(f"{k}={v}" for k, v in entry.schedule.items())
         typer.echo(f"{name}: {entry.seconds * 1e6:.1f} us, {entry.tried} schedules tried: {won}")

@@ -80,8 +80,10 @@ class Record:
         return cls(path, entries)
 
     @classmethod
-    def default(cls, path: str | Path | None) -> Record:
+    def default(cls, path: str | Path | Record | None) -> Record:
         """The record at `path`, else the one that `AICC_TUNING` names, else an empty one."""
+        if isinstance(path, Record):
+            return path
         path = path or os.environ.get(VARIABLE)
         return cls.load(path) if path else cls()
 

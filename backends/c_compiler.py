@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -51,6 +52,20 @@ def cpu_features() -> str:
         return platform.processor()
     found = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
     return "\n".join(sorted(found))
+
+
+def processor() -> str:
+    """A name for the kind of this machine's processor, of letters, digits and underscores."""
+    found: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            found.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    parts = [found[k] for k in ("vendor_id", "cpu family", "model") if k in found]
+    text = " ".join(parts) or platform.processor() or platform.machine()
+    return re.sub(r"\W+", "_", text).strip("_") or "cpu"
 
 
 def cache_folder() -> Path:

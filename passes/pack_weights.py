@@ -45,14 +45,14 @@ class PackWeights(ModulePass):
     them at once. There, K is filled up to 64 bytes of a column.
 
     All launches of a kernel must have a constant there, and what a program takes must be whole
-    panels.
+    panels. What a library is called for stays as it is.
     """
 
     name = "pack-weights"
     width: int = 64
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        pack_constants(ctx, op, operands, self.form)
+        pack_constants(ctx, op, operands, self.form, lambda kernel, _: not kernel.library)
 
     def form(self, operand: Operand) -> Panels:
         group = max(32 // operand.bits, 1)

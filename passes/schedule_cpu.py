@@ -14,6 +14,8 @@ from xdsl.passes import ModulePass
 
 from aicc.ir import tile
 from aicc.ir.dtypes import dtype_of
+from aicc.ir.interfaces import CompileContext
+from aicc.ir.tile.identity import kernel_key
 from aicc.ir.tile.types import tile_element, tile_shape
 from aicc.ir.types import typical
 from aicc.passes.cpu_costs import (
@@ -63,33 +65,57 @@ MOST_COMPUTED = 128 * 512
 """Elements of a product's operand that are put together at a time."""
 
 
+Ranked = list[dict[str, int]]
+"""Schedules, best first."""
+
+Timed = list[tuple[float, dict[str, int]]]
+"""Schedules with what a model says that they take."""
+
+
 @dataclass(frozen=True)
 class ScheduleCpu(ModulePass):
     """Bind the schedule parameters of every kernel for a CPU with so many threads.
 
-    Columns of up to `longest` rows are summed one row after the other.
+    Columns of up to `longest` rows are summed one row after the other. What the context's record
+    has for the `processor` is taken where a kernel is right with it.
     """
 
     name = "schedule-cpu"
     threads: int = 1
     longest: int = 1024
+    processor: str = ""
+
+    @property
+    def chip(self) -> str:
+        """What schedules are measured for."""
+        return f"{self.processor or 'cpu'}, {self.threads} threads"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        packed: dict[tile.Kernel, set[str]] = {}
-        for kernel, operand, _ in constant_operands(op, operands):
-            packed.setdefault(kernel, set()).add(operand.side)
-        for kernel in op.ops:
-            if isinstance(kernel, tile.Kernel) and kernel.schedule and 0 not in kernel.grid:
-                rules = Rules(kernel)
-                schedule = {
-                    **kernel.schedule,
-                    **self.schedule(kernel, rules, packed.get(kernel, set())),
-                }
-                if rules.stays_inside(schedule):
-                    kernel.set_param("schedule", schedule)
-                    kernel.set_param("origin", ORIGIN)
+        tuned = ctx.tuned if isinstance(ctx, CompileContext) else {}
+        for kernel, choices in self.choices(op):
+            known = tuned.get((kernel_key(kernel), self.chip)) if tuned else None
+            measured = known is not None and known.schedule in choices
+            schedule = dict(known.schedule) if known is not None and measured else choices[0]
+            kernel.set_param("schedule", schedule)
+            kernel.set_param("origin", f"measured on {self.chip}" if measured else ORIGIN)
+            if known is not None and measured:
+                kernel.set_param("library", known.library)
 
-    def schedule(self, kernel: tile.Kernel, rules: Rules, packed: Set[str]) -> dict[str, int]:
+    def choices(self, module: ModuleOp) -> Iterator[tuple[tile.Kernel, list[dict[str, int]]]]:
+        """The kernels that have schedules, each with those that it could have, best first."""
+        packed: dict[tile.Kernel, set[str]] = {}
+        for kernel, operand, _ in constant_operands(module, operands):
+            packed.setdefault(kernel, set()).add(operand.side)
+        for kernel in [k for k in module.ops if isinstance(k, tile.Kernel)]:
+            if not kernel.schedule or 0 in kernel.grid:
+                continue
+            rules = Rules(kernel)
+            found = self.ranked(kernel, rules, packed.get(kernel, set()))
+            whole = [{**kernel.schedule, **s} for s in found]
+            if kept := [s for s in whole if rules.stays_inside(s)]:
+                yield kernel, kept
+
+    def ranked(self, kernel: tile.Kernel, rules: Rules, packed: Set[str]) -> Ranked:
         names = kernel.schedule.keys()
         if {"BLOCK_M", "BLOCK_N", "BLOCK_K"} <= names:
             return self.product(kernel, rules, packed)
@@ -98,10 +124,8 @@ class ScheduleCpu(ModulePass):
         if {"BLOCK_M", "BLOCK_N"} <= names:
             return self.winograd(kernel, rules)
         if "BLOCK_M" in names:
-            return self.columns(kernel, rules) if reduces_columns(kernel) else {"BLOCK_M": 1}
-        if "BLOCK" in names:
-            return {"BLOCK": ELEMENTS}
-        return {}
+            return [self.columns(kernel, rules) if reduces_columns(kernel) else {"BLOCK_M": 1}]
+        return [{"BLOCK": ELEMENTS}] if "BLOCK" in names else [{}]
 
     def columns(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
         """Columns side by side; of those that aren't too long, one row is added after the other."""
@@ -114,8 +138,8 @@ class ScheduleCpu(ModulePass):
                     chosen["BLOCK_R"] = 1
         return chosen
 
-    def product(self, kernel: tile.Kernel, rules: Rules, packed: Set[str]) -> dict[str, int]:
-        """The blocks for which the slowest thread has least to do.
+    def product(self, kernel: tile.Kernel, rules: Rules, packed: Set[str]) -> Ranked:
+        """Blocks by how much the slowest thread has to do.
 
         `packed` says which sides are: a right operand that isn't is put into panels for each
         program, and the left one beside it.
@@ -124,8 +148,8 @@ class ScheduleCpu(ModulePass):
         dots = sum(isinstance(op, tile.Dot) for op in kernel.body.walk())
         places = reads_places(kernel, "rows" in packed)
         panels = "columns" in packed and not places and m > FEW_ROWS
-        if panels and (chosen := self.panels(kernel, rules)):
-            return chosen
+        if panels and (found := self.panels(kernel, rules)) != [{}]:
+            return found
         computed = not places and m > FEW_ROWS and computes(kernel, "b")
         staged = computes(kernel, "a")
         packs = not (places or computed or "columns" in packed)
@@ -138,7 +162,7 @@ class ScheduleCpu(ModulePass):
         if places:
             depths = (MOST_PLACES, *depths) if staged else (MOST_PLACES,)
         batch = math.prod(typical(d) for d in kernel.grid[:-1])
-        best, chosen = float("inf"), {}
+        timed: Timed = []
         for block_m, block_n, block_k in itertools.product(
             allowed(kernel, rules, "BLOCK_M", m, rows),
             allowed(kernel, rules, "BLOCK_N", n, columns, 1 if places else 16),
@@ -155,12 +179,10 @@ class ScheduleCpu(ModulePass):
             one += packs * dots * min(block_m, m) * k / PACKED
             one += turned * dots * min(block_n, n) * k / TURNED
             time = -(-programs // self.threads) * one
-            if time < best:
-                best = time
-                chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
-        return chosen
+            timed.append((time, {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}))
+        return fastest_first(timed)
 
-    def panels(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+    def panels(self, kernel: tile.Kernel, rules: Rules) -> Ranked:
         """As `product`, where a constant right operand lies in panels: blocks are whole ones."""
         m, n, k = (extent(kernel, f"BLOCK_{a}") for a in "MNK")
         batch = math.prod(typical(d) for d in kernel.grid[:-1])
@@ -172,7 +194,7 @@ class ScheduleCpu(ModulePass):
         rows = [r for r in rows if r <= 512] or [512]
         columns = sorted({up(-(-n // parts), PANEL) for parts in PARTS}, reverse=True)
         columns = [c for c in columns if c <= 1024]
-        best, chosen = float("inf"), {}
+        timed: Timed = []
         for block_m, block_n, block_k in itertools.product(
             allowed(kernel, rules, "BLOCK_M", m, rows),
             allowed(kernel, rules, "BLOCK_N", n, columns, 16),
@@ -182,14 +204,12 @@ class ScheduleCpu(ModulePass):
                 continue
             if block_n % PANEL and block_n < n:
                 continue
-            time = product.time(block_m, block_n, block_k)
-            if time < best:
-                best = time
-                chosen = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
-                chosen["GROUP_M"] = 1 if product.by_rows else -(-m // block_m)
-        return chosen
+            schedule = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
+            schedule["GROUP_M"] = 1 if product.by_rows else -(-m // block_m)
+            timed.append((product.time(block_m, block_n, block_k), schedule))
+        return fastest_first(timed)
 
-    def attention(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+    def attention(self, kernel: tile.Kernel, rules: Rules) -> Ranked:
         """Large blocks, as each packs what it reads; smaller where those hold more hidden keys.
 
         Scores are a tile: a block has two keys at least, as one query by one key is a number.
@@ -198,21 +218,22 @@ class ScheduleCpu(ModulePass):
         rows, keys = (128, 256) if not hides_keys(kernel) else (128, 128)
         if hides_keys(kernel) and m < LONG:
             rows = keys = 64
+        found = []
         for block_m, block_t in itertools.product(
             blocks(m, [b for b in (128, 64, 60, 48, 32, 16) if b <= rows]),
             blocks(t, [b for b in (256, 192, 128, 64, 32, 16) if b <= keys]),
         ):
             schedule = {"BLOCK_M": block_m, "BLOCK_T": block_t}
             if rules.stays_inside({**kernel.schedule, **schedule}):
-                return schedule
-        return {}
+                found.append(schedule)
+        return found or [{}]
 
-    def winograd(self, kernel: tile.Kernel, rules: Rules) -> dict[str, int]:
+    def winograd(self, kernel: tile.Kernel, rules: Rules) -> Ranked:
         """As `product`, where a program has many products, each over all that is summed."""
         m, n = (extent(kernel, f"BLOCK_{a}") for a in "MN")
         dots = [op for op in kernel.body.walk() if isinstance(op, tile.Dot)]
         depth = typical(tile_shape(dots[0].a.type)[1])
-        best, chosen = float("inf"), {}
+        timed: Timed = []
         for block_m, block_n in itertools.product(
             allowed(kernel, rules, "BLOCK_M", m, (128, 96, 64, 48, 32, 24)),
             allowed(kernel, rules, "BLOCK_N", n, (96, 64, 48, 32, 16), 16),
@@ -222,9 +243,17 @@ class ScheduleCpu(ModulePass):
             programs = -(-m // block_m) * -(-n // block_n)
             one = patches_time(min(block_m, m), min(block_n, n), depth) * len(dots)
             time = -(-programs // self.threads) * one
-            if time < best:
-                best, chosen = time, {"BLOCK_M": block_m, "BLOCK_N": block_n}
-        return chosen
+            timed.append((time, {"BLOCK_M": block_m, "BLOCK_N": block_n}))
+        return fastest_first(timed)
+
+
+def fastest_first(timed: Timed) -> Ranked:
+    """The schedules by time, each once."""
+    found: Ranked = []
+    for _, s in sorted(timed, key=lambda pair: pair[0]):
+        if s not in found[-4:]:  # the same take the same time
+            found.append(s)
+    return found or [{}]
 
 
 def blocks(size: int, choices: Sequence[int], least: int = 1) -> Iterator[int]:

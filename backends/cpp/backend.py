@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
+from aicc.backends.c_compiler import processor
 from aicc.backends.c_host import HostProgram
 from aicc.backends.c_text import Unprintable, kernel_name
+from aicc.backends.cpp import blas
 from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, runtime_files
 from aicc.backends.cpp.entry import Entry
 from aicc.backends.cpp.kernels import kernel_source
@@ -72,7 +74,8 @@ class CppBackend(Evaluated):
             f"winograd,turn-weights,pad-images,lower-to-tile{{places={PLACES} scans=true}}",
         )
         self.lowering = (
-            f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST}}},"
+            f"{to_tiles},schedule-cpu{{threads={threads} longest={LONGEST} "
+            f"processor={processor()}}},"
             "pack-weights,dce,plan-memory{regions=true}"
         )
 
@@ -105,6 +108,8 @@ class CppProgram:
         self.interpreted: dict[str, str] = {}
         self.ranges = symbol_ranges(module)
         kernels = [k for k in module.ops if isinstance(k, tile.Kernel)]
+        if any(k.library for k in kernels):
+            blas.offer()
         for kernel in kernels:
             try:
                 self.sources[kernel.sym_name] = kernel_source(kernel)

@@ -113,7 +113,7 @@ class Builder:
             headers = self.headers()
             objects = [pool.submit(self.object, s, headers) for s in sources.values()]
             paths = [o.result() for o in (*runtime, *objects)]
-        made(path, lambda goal: self.run([*map(str, paths), "-shared", "-o", str(goal)]))
+        made(path, lambda goal: self.run([*map(str, paths), "-shared", "-ldl", "-o", str(goal)]))
         return path
 
     def dispatcher(self) -> Path:

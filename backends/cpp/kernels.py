@@ -137,7 +137,18 @@ class KernelPrinter:
         unused = [] if self.sizes else [INDENT + "(void)sizes;"]
         if self.bytes > MOST_BYTES:
             raise Unprintable(f"arrays of {self.bytes} bytes in one program")
+        body += self.library_call()
         return "\n".join([*self.comment(), head, *body, *unused, *self.lines, "}"]) + "\n"
+
+    def library_call(self) -> list[str]:
+        """A library's product, where it was measured to be faster; without one, what follows."""
+        if not self.tile.library:
+            return []
+        a, b, c = (self.buffers[arg] for arg in self.tile.body.block.args)
+        types = [arg.type for arg in self.tile.body.block.args]
+        (m, k), (_, n) = (t.shape for t in types[:2])  # type: ignore[attr-defined]
+        sizes = ", ".join(map(dim_text, (m, n, k)))
+        return [f"{INDENT}if ({self.tile.library}({c}, {a}, {b}, {sizes})) return;"]
 
     def prologue(self, block: Block) -> list[str]:
         """Buffers and sizes by name."""

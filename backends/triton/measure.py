@@ -8,13 +8,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from xdsl.dialects.builtin import AnyFloat
 
+from aicc.backends.plain_products import is_plain_product
 from aicc.backends.triton.tensors import device_chip
 from aicc.backends.triton.text import kernel_name, torch_name
 from aicc.ir import tile
 from aicc.ir.symbols import evaluate
-from aicc.ir.tile.types import tile_element
 from aicc.ir.types import TYPICAL_DIM, symbols_of
 
 WARM, ROUNDS = 3, 20
@@ -88,23 +87,3 @@ def in_turns(runs: Sequence[Callable[[], Any]]) -> list[float]:
             if turn >= WARM:
                 seconds[i].append(first.elapsed_time(last) / 1000)
     return [statistics.median(s) for s in seconds]
-
-
-def is_plain_product(kernel: tile.Kernel) -> bool:
-    """Whether a kernel is ``[M, K] @ [K, N]`` of dense operands of one float dtype, and no more."""
-    types = [a.type for a in kernel.body.block.args]
-    if len(types) != 3 or not all(isinstance(t, tile.BufferType) for t in types):
-        return False
-    (a, b, out), dtypes = (t.shape for t in types), {t.dtype for t in types}  # type: ignore
-    if len(dtypes) != 1 or not dtypes.pop().is_float or not len(a) == len(b) == len(out) == 2:
-        return False
-    if (a[0], b[1]) != tuple(out) or a[1] != b[0]:
-        return False
-    ops = list(kernel.body.walk())
-    dots = [op for op in ops if isinstance(op, tile.Dot)]
-    kinds = (tile.Dot, tile.Cast, tile.Full, tile.Load, tile.Store, tile.Broadcast, tile.Select)
-    floats = [
-        op for op in ops if op.results and isinstance(tile_element(op.results[0].type), AnyFloat)
-    ]
-    plain = all(isinstance(op, kinds) or op.name == "scf.for" for op in floats)
-    return len(dots) == 1 and plain

@@ -61,7 +61,7 @@ class Kernel(GraphOp):
     work: tuple[Dim, ...] = param(DIMS, default=())
     moved: tuple[Dim, ...] = param(DIMS, default=())
     origin: str = param(str, default="")
-    library: str = param(str, default="", choices=("", "torch.mm"))
+    library: str = param(str, default="", choices=("", "torch.mm", "cblas_sgemm"))
     queues: dict[str, int] = param(SCHEDULE, default={})
     places: dict[str, int] = param(SCHEDULE, default={})
     cubes: dict[str, int] = param(SCHEDULE, default={})

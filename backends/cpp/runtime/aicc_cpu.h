@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "blas.h"
 #include "functions.h"
 #include "operands.h"
 #include "vector.h"
