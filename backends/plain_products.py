@@ -26,7 +26,9 @@ def is_plain_product(kernel: tile.Kernel) -> bool:
     if len(dots) != 1 or len(stored) != 1 or not isinstance(stored[0], (tile.Dot, scf.ForOp)):
         return False
     (dot,) = dots
-    if not all(isinstance(uncast(v).owner, tile.Load) for v in (dot.a, dot.b)):
+    loads = [uncast(v).owner for v in (dot.a, dot.b)]
+    read = [load.buffer for load in loads if isinstance(load, tile.Load)]
+    if read != list(kernel.body.block.args[:2]):
         return False
     return not isinstance(stored[0], scf.ForOp) or sums_only(stored[0], dot)
 
@@ -52,6 +54,8 @@ def goes_by_rows(op: tile.Access) -> bool:
     assert isinstance(op.buffer.type, tile.BufferType)
     axes = [s.owner for s in op.subscripts]
     if not all(isinstance(a, tile.Axis) for a in axes) or list(op.offset) != [0]:
+        return False
+    if not op.only_ends():
         return False
     rows, columns = op.buffer.type.shape
     found = {a.dim: (a.bound[0], by) for a, by in zip(axes, op.strides, strict=True)}  # type: ignore

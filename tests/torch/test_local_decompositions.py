@@ -14,17 +14,9 @@ from aicc.frontends.torch.decompositions import decomposition_table
 from aicc.frontends.torch.exported import exported_program
 from aicc.frontends.torch.local_decompositions import NotLocal, decomposed
 from aicc.frontends.torch.table import IMPORTERS
+from tests.function_module import Function
 
 F = nn.functional
-
-
-class Function(nn.Module):
-    def __init__(self, f):
-        super().__init__()
-        self.f = f
-
-    def forward(self, *inputs):
-        return self.f(*inputs)
 
 
 def local(model, *inputs, **options):

@@ -161,6 +161,8 @@ AICC_INLINE vec<T> iota(T start, T step) {
 
 // ------------------------------------------------------------------ masks
 
+#define AICC_ALL_COMPARES(define) define(<) define(<=) define(>) define(>=) define(==) define(!=)
+
 #if defined(AICC_AVX512)
 
 struct mask {
@@ -292,12 +294,7 @@ AICC_INLINE bool all_of(mask x) { return !any(~x); }
     }                                                                   \
     return m;                                                           \
   }
-AICC_COMPARE(<)
-AICC_COMPARE(<=)
-AICC_COMPARE(>)
-AICC_COMPARE(>=)
-AICC_COMPARE(==)
-AICC_COMPARE(!=)
+AICC_ALL_COMPARES(AICC_COMPARE)
 #undef AICC_COMPARE
 
 template <class T>
@@ -324,12 +321,7 @@ AICC_INLINE vec<T> select(mask m, vec<T> x, vec<T> y) {
   AICC_INLINE mask operator op(std::common_type_t<T> x, vec<T> y) {  \
     return vec<T>(x) op y;                                           \
   }
-AICC_COMPARE(<)
-AICC_COMPARE(<=)
-AICC_COMPARE(>)
-AICC_COMPARE(>=)
-AICC_COMPARE(==)
-AICC_COMPARE(!=)
+AICC_ALL_COMPARES(AICC_COMPARE)
 #undef AICC_COMPARE
 
 AICC_INLINE mask operator==(mask x, mask y) { return ~(x ^ y); }

@@ -10,17 +10,9 @@ from torch import nn
 import aicc
 from aicc.backends.ascendc.backend import AscendProgram
 from aicc.backends.ascendc.emulate import Emulated
+from tests.function_module import Function
 
 F = nn.functional
-
-
-class Function(nn.Module):
-    def __init__(self, f):
-        super().__init__()
-        self.f = f
-
-    def forward(self, *inputs):
-        return self.f(*inputs)
 
 
 def cases() -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ...]]]:

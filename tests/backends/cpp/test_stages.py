@@ -7,17 +7,9 @@ import torch
 from torch import nn
 
 import aicc
+from tests.function_module import Function
 
 F = nn.functional
-
-
-class Function(nn.Module):
-    def __init__(self, f):
-        super().__init__()
-        self.f = f
-
-    def forward(self, *inputs):
-        return self.f(*inputs)
 
 
 def compiled(f, *inputs):
