@@ -5,6 +5,7 @@ All are seeded. Weights are kept in `out/` beside this file: delete it to train 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -195,7 +196,8 @@ def trained(name: str) -> Trained:
     torch.manual_seed(SEED)
     model = plan.make()
     x, y, x_test, y_test = plan.data()
-    kept = HERE / "out" / f"{name}.pt"
+    digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()[:12]  # sources change
+    kept = HERE / "out" / f"{name}-{digest}.pt"
     if kept.is_file():
         model.load_state_dict(torch.load(kept, weights_only=True))
         model.eval()
