@@ -292,14 +292,14 @@ RUNS = 20
 """Calls that kernels are profiled over; their medians count."""
 
 
-def profiled(
-    compiled: aicc.CompiledModel, arrays: Sequence[np.ndarray], roofline: Roofline
-) -> tuple[list[KernelTime], list[dict[str, Any]]]:
-    """Each kernel's time in a call of the model, slowest first, and one call as trace events."""
-    kernels = {k.sym_name: k for k in compiled.module.ops if isinstance(k, tile.Kernel)}
-    log: list[tuple[str, float, float, Mapping[str, int]]] = []
+LaunchTime = tuple[str, float, float, Mapping[str, int]]
+"""A kernel's name, when it was launched, for how long (both in seconds), and for which sizes."""
 
-    def watched(name: str, launch: Any) -> Any:
+
+def watched(compiled: aicc.CompiledModel, log: list[LaunchTime]) -> Callable[..., Any]:
+    """The model on arrays, with a row in `log` for each launch of a kernel."""
+
+    def timed(name: str, launch: Any) -> Any:
         def run(inputs: Any, outputs: Any, sizes: Mapping[str, int]) -> Any:
             start = time.perf_counter()
             found = launch(inputs, outputs, sizes)
@@ -309,10 +309,19 @@ def profiled(
         return run
 
     program: Any = compiled._program
-    launchers = {name: watched(name, launch) for name, launch in program.launchers.items()}
     reference: Any = backend("numpy")
-    host = reference.load(compiled.module, launchers=launchers)
-    calls: list[list[tuple[str, float, float, Mapping[str, int]]]] = []
+    launchers = {name: timed(name, launch) for name, launch in program.launchers.items()}
+    return reference.load(compiled.module, launchers=launchers)
+
+
+def profiled(
+    compiled: aicc.CompiledModel, arrays: Sequence[np.ndarray], roofline: Roofline
+) -> tuple[list[KernelTime], list[dict[str, Any]]]:
+    """Each kernel's time in a call of the model, slowest first, and one call as trace events."""
+    kernels = {k.sym_name: k for k in compiled.module.ops if isinstance(k, tile.Kernel)}
+    log: list[LaunchTime] = []
+    host = watched(compiled, log)
+    calls: list[list[LaunchTime]] = []
     for i in range(RUNS + 1):
         log.clear()
         host(*arrays)

@@ -8,7 +8,6 @@ schedules, and run in turns with the one that has the cost model's choice, kerne
 from __future__ import annotations
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 from aicc.api import CompiledModel, compile
 from aicc.backends.cpp import blas
 from aicc.backends.plain_products import is_plain_product
+from aicc.bench import LaunchTime, watched
 from aicc.ir import tile
 from aicc.ir.dtypes import f32
 from aicc.ir.tile.identity import kernel_key
@@ -120,7 +120,7 @@ class Found:
         """In seconds, as if all had been measured at once."""
         own = statistics.median(self.seconds) if self.seconds else 0.0
         kept = own * self.part if self.part < GAIN else own
-        library = {blas.CALL: own * self.called / GAIN} if self.called else {}
+        library = {blas.CALL: own * self.called} if self.called else {}
         return Entry(self.name, self.schedule, kept, self.tried, library)
 
 
@@ -174,25 +174,15 @@ def in_turns(*models: CompiledModel) -> list[Seconds]:
 
 def timed_kernels(compiled: CompiledModel) -> Callable[[Sequence[np.ndarray]], Seconds]:
     """A call of a model that gives how long each kernel took in it."""
-    log: Seconds = defaultdict(float)
-
-    def watched(name: str, launch: Any) -> Any:
-        def run(inputs: Any, outputs: Any, sizes: Mapping[str, int]) -> Any:
-            start = time.perf_counter()
-            found = launch(inputs, outputs, sizes)
-            log[name] += time.perf_counter() - start
-            return found
-
-        return run
-
-    program: Any = compiled._program
-    reference: Any = backend("numpy")
-    launchers = {name: watched(name, launch) for name, launch in program.launchers.items()}
-    host = reference.load(compiled.module, launchers=launchers)
+    log: list[LaunchTime] = []
+    host = watched(compiled, log)
 
     def call(arrays: Sequence[np.ndarray]) -> Seconds:
         log.clear()
         host(*arrays)
-        return dict(log)
+        found: Seconds = defaultdict(float)
+        for name, _, seconds, _ in log:
+            found[name] += seconds
+        return found
 
     return call

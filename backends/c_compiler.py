@@ -54,6 +54,7 @@ def cpu_features() -> str:
     return "\n".join(sorted(found))
 
 
+@cache
 def processor() -> str:
     """A name for the kind of this machine's processor, of letters, digits and underscores."""
     found: dict[str, str] = {}

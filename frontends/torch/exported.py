@@ -75,16 +75,16 @@ def exported_program(
     if not isinstance(model, torch.export.ExportedProgram):
         raise TorchImportError(f"can't import a {type(model).__name__}")
     table = decomposition_table()
+    try:
+        return decomposed(model, table)
+    except NotLocal:
+        pass  # it is traced as a whole
     default = torch.export.default_decompositions()
     for op in list(default.keys()):
         if op not in table:
             default.pop(op, None)
     for op, fn in table.items():
         default[op] = fn
-    try:
-        return decomposed(model, table)
-    except NotLocal:
-        pass  # it is traced as a whole
     try:
         return model.run_decompositions(default)
     except Exception as e:  # of many kinds, for a program that contradicts itself
