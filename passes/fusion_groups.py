@@ -208,7 +208,7 @@ def _after_elements(first: Group, second: Group, cost: FusionCost) -> str | None
             return "its result is needed elsewhere too, and the product doesn't write it"
         return None
     fits = second.output_shapes()
-    odd = [v for v in stored if shape_of(v) not in fits and not _only_reshaped(first, second)]
+    odd = [v for v in stored if shape_of(v) not in fits and not _lies_as_read(v, first, second)]
     if odd:
         return f"its result {shape_of(odd[0])} is needed elsewhere, in another shape"
     again = size_of(second.space) / max(size_of(first.space), 1)
@@ -268,6 +268,15 @@ def _only_reshaped(first: Group, second: Group) -> bool:
     return all(_keeps_order(value, user) for value, user in dependent(first, second))
 
 
+def _lies_as_read(value: SSAValue, first: Group, second: Group) -> bool:
+    """Whether a result of `first` is read in its own order by `second`, which can then write it."""
+    if second.role is not Role.REDUCTION:
+        return _only_reshaped(first, second)
+    readers = [user for read, user in crossing(first, second) if read is value]
+    whole = numel(shape_of(value)) == numel(second.space)
+    return whole and all(_keeps_order(value, user) for user in readers)
+
+
 def _moves_or_computes(op: GraphOp) -> bool:
     return isinstance(op, ADDRESSES) or role_of(op) is Role.POINTWISE
 
@@ -285,9 +294,11 @@ def _after_reduction(first: Group, second: Group, cost: FusionCost) -> str | Non
     if second.role is Role.REDUCTION and (second.space, second.axes) != (first.space, first.axes):
         return "it reduces other rows"
     if second.role is Role.POINTWISE and second.space not in first.output_shapes():
-        return f"it iterates over {second.space}, the reduction over {first.space}"
+        if numel(second.space) != numel(first.space):
+            return f"it iterates over {second.space}, the reduction over {first.space}"
     for value, user in dependent(first, second):
-        if not _in_place(first, value, user):
+        in_order = numel(shape_of(value)) == numel(first.space) and _keeps_order(value, user)
+        if not in_order and not _in_place(first, value, user):
             return f"{_kind(user)} reads {_kind(value.owner)} at another index than its own row's"
     return None
 

@@ -44,6 +44,7 @@ class Limits:
 
     longest: int = PERSISTENT
     places: int = FEW_PLACES
+    online: bool = False
 
 
 Lowered = tuple[Block, dict[str, Any]]
@@ -88,8 +89,8 @@ SCANS = (graph.CumSum, graph.CumProd)
 """Of those the ones that go one step after another: libraries do it better where cores are many."""
 
 LOWERINGS: dict[str, Lowering] = {
-    "pointwise": lambda op, limits: lower_rows(op, limits.longest),
-    "reduction": lambda op, limits: lower_rows(op, limits.longest),
+    "pointwise": lambda op, limits: lower_rows(op, limits.longest, limits.online),
+    "reduction": lambda op, limits: lower_rows(op, limits.longest, limits.online),
     "contraction": lower_contraction,
 }
 """How a kernel of each role is lowered."""
@@ -102,17 +103,19 @@ class LowerToTile(ModulePass):
     Kernels that do the same share one `tile.kernel`. What has no lowering stays, and a remark says
     why. Rows of up to `longest` elements are held in one tile. Convolutions to images of up to
     `places` places take those of all images side by side. Without `scans`, running sums and
-    products are left to the host's library.
+    products are left to the host's library. With `online`, sums for softmax and variance are found
+    in the pass over a longer row that finds its maximum or mean, at the price of more arithmetic.
     """
 
     name = "lower-to-tile"
     longest: int = PERSISTENT
     places: int = FEW_PLACES
     scans: bool = False
+    online: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = ctx.remarks if isinstance(ctx, CompileContext) else None
-        limits = Limits(self.longest, self.places)
+        limits = Limits(self.longest, self.places, self.online)
         known: dict[Hashable, str] = {}
         done: dict[Hashable, tuple[str, tile.Kernel, frozenset[str]]] = {}
         taken = {k.sym_name for k in op.ops if isinstance(k, tile.Kernel)} | set(functions(op))

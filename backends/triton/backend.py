@@ -42,7 +42,10 @@ class TritonBackend(Evaluated):
     name = "triton"
     description = TargetDescription("triton", keeps, layout_cost=layout_cost)
     lowering = (
-        TO_TILES.replace(",fuse", ",split-products,split-reductions,fuse") + ",schedule,plan-memory"
+        TO_TILES.replace(",fuse", ",split-products,split-reductions,fuse").replace(
+            "lower-to-tile", "lower-to-tile{online=true}"
+        )
+        + ",schedule,plan-memory"
     )
 
     def __init__(self, evaluator: Evaluator):

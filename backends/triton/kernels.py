@@ -113,6 +113,10 @@ class KernelPrinter:
         if len(uses) != 1 or value.name_hint is not None:
             return False
         user = uses[0].operation
+        while isinstance(user, tile.Broadcast):  # prints as what it broadcasts
+            if not user.result.has_one_use():
+                return False
+            user = user.result.first_use.operation  # type: ignore[union-attr]
         if user.parent is not value.owner.parent or len(text.text) > 60:  # type: ignore[union-attr]
             return False
         index = isinstance(tile_element(value.type), IndexType)

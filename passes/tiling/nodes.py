@@ -194,13 +194,18 @@ class Tracer:
     reduce_axes: dict[int, str] = field(default_factory=dict)
     data: dict[str, Node] = field(default_factory=dict)
     memo: dict[tuple, Node] = field(default_factory=dict)
+    made: dict[tuple, Node] = field(default_factory=dict)
     rows: bool = False
 
     def value(self, v: SSAValue, coords: Coords, when: tuple[Dim, ...] = ()) -> Node:
-        """The node of `v` at `coords`, where all of `when` are ≥ 0."""
+        """The node of `v` at `coords`, where all of `when` are ≥ 0.
+
+        Elements that are the same under coordinates of two shapes are one node.
+        """
         key = (v, coords, when)
         if key not in self.memo:
-            self.memo[key] = self.trace(v, coords, when)
+            node = self.trace(v, coords, when)
+            self.memo[key] = self.made.setdefault(identity(node), node)
         return self.memo[key]
 
     def trace(self, v: SSAValue, coords: Coords, when: tuple[Dim, ...]) -> Node:
@@ -274,13 +279,28 @@ class Tracer:
             if i in axes:
                 if keepdims:
                     kept.pop(0)
-                full.append(sym(self.reduce_axes[i]))
+                name = self.reduce_axes[i]
+                full.append(0 if self.extents.get(name) == 1 else sym(name))
             else:
                 full.append(kept.pop(0))
         over = tuple(self.reduce_axes[i] for i in axes)
         arg = self.value(op.operands[0], tuple(full), when)
         node = Reduced(element_type(v), arg.axes - set(over), op, arg, over)
         return node
+
+
+def identity(node: Node) -> tuple:
+    """What two nodes have in common that stand for one element."""
+    match node:
+        case Read():
+            return Read, node.arg, node.offset, node.when, *map(id, node.indices)
+        case Apply():
+            return Apply, node.op, *map(id, node.args)
+        case Choose():
+            return Choose, node.when, *map(id, node.inputs())
+        case Reduced():
+            return Reduced, node.op, node.dtype, node.over, id(node.arg)
+    return Node, id(node)
 
 
 @dataclass(eq=False)

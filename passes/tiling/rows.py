@@ -18,6 +18,8 @@ from aicc.ir.tile.types import tile as tile_type
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.emitter import AxisVar, Emitter
+from aicc.passes.tiling.online import online_sums
+from aicc.passes.tiling.reductions import Reduction
 from aicc.passes.tiling.spaces import (
     Output,
     Space,
@@ -45,21 +47,23 @@ LOOP_BLOCK = 1024
 """How much of a longer row is held at a time."""
 
 
-def lower_rows(op: Fused, longest: int = PERSISTENT) -> tuple[Block, dict]:
+def lower_rows(op: Fused, longest: int = PERSISTENT, online: bool = False) -> tuple[Block, dict]:
     """The body of a kernel for a pointwise or reduction `op`, and the kernel's parameters.
 
-    Rows of up to `longest` elements are held in one tile.
+    Rows of up to `longest` elements are held in one tile. Longer ones are read once for each
+    reduction that needs an earlier one; fewer times where those that can be are `online`.
     """
     shape, axes = iteration_space(op)
     names = [n.axis_name(f"i{i}") for i in range(len(shape))]
     extents = dict(zip(names, shape, strict=True))
     kinds = {a: REDUCED if i in axes else ROW for i, a in enumerate(names)}
     tracer = n.Tracer(extents, reduce_axes={i: names[i] for i in axes}, rows=True)
-    at, rows = [sym(a) for a in names], [a for a in names if kinds[a] == ROW]
+    rows = [a for a in names if kinds[a] == ROW]
+    at = [0 if extents[a] == 1 else sym(a) for a in names]
     outputs = [output_of(tracer, v, shape, at, rows, axes) for v in op.yielded().inputs]
     exprs = index_expressions(tracer, *(o.node for o in outputs))
     space = collapsed(extents, kinds, [*exprs, *(o.offset for o in outputs)])
-    return RowKernel(op, tracer, space, outputs, longest).build()
+    return RowKernel(op, tracer, space, outputs, longest, online).build()
 
 
 def iteration_space(op: Fused) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
@@ -83,9 +87,11 @@ class RowKernel:
         space: Space,
         outputs: Sequence[Output],
         longest: int = PERSISTENT,
+        online: bool = False,
     ):
         self.op, self.tracer, self.space, self.outputs = op, tracer, space, outputs
         self.longest = longest
+        self.online = online_sums(n.nodes_below(*(o.node for o in outputs))) if online else {}
         self.rows, self.reduced = space.of_kind(ROW), space.of_kind(REDUCED)
         self.schedule: dict[str, int] = {}
         self.looped = False
@@ -221,9 +227,12 @@ class RowKernel:
         level_of: dict[int, int] = {}
         for node in n.nodes_below(*(o.node for o in self.outputs)):
             below = max((level_of[id(m)] for m in node.inputs()), default=0)
-            level_of[id(node)] = below + isinstance(node, n.Reduced)
             if isinstance(node, n.Reduced):
+                if node in self.online:
+                    below -= 1  # all that the sum waits for is found in the pass that it joins
                 levels.setdefault(below, []).append(node)
+                below += 1
+            level_of[id(node)] = below
         for level in sorted(levels):
             self.reduce_pass(axis, levels[level])
         rows = [o for o in self.outputs if not set(o.axes) & self.reduced_names()]
@@ -246,41 +255,59 @@ class RowKernel:
     def reduce_pass(self, axis: AxisVar, level: Sequence[n.Reduced]) -> None:
         e = self.emitter
         e.axes[axis.name] = axis  # what the reductions ask for; the loop has its own
-        plans = [e.reduction(node)[0] for node in level]
+        plans = {node: e.reduction(node)[0] for node in level}
         del e.axes[axis.name]
-        carried: list[SSAValue] = []
-        for node, plan in zip(level, plans, strict=True):
-            shape = self.accumulator_shape(node, axis)
-            carried.append(plan.start(shape))
+        carried = [self.accumulators(node, plans[node], axis) for node in level]
+        block = self.open_loop(axis, [v for of_node in carried for v in of_node])
+        inner, arguments = e.axes[axis.name], iter(block.args[1:])
+        for arg, value in zip(block.args[1:], (v for c in carried for v in c), strict=True):
+            arg.name_hint = value.name_hint
+        before = {k: [next(arguments) for _ in c] for k, c in zip(level, carried, strict=True)}
+        after: dict[n.Reduced, list[SSAValue]] = {}
+        values: dict[n.Reduced, SSAValue] = {}
+        for node, plan in plans.items():
+            if node in self.online:
+                first = self.online[node].first
+                old, new = before[first][0], after[first][0]
+                after[node] = self.online[node].step(
+                    e, before[node], values[first], inner.inside, old, new
+                )
+                continue
+            assert node.arg is not None and inner.index is not None
+            total = before[node][0]
+            value = e.broadcast(e.covered(node, e.node(node.arg)), tile_shape(total.type))
+            values[node] = value
             if plan.is_arg:
-                at = tile_type(shape, tile.INDEX)
-                carried.append(e.insert(tile.Full.make(value=0, result_types=[at])))
-        block = self.open_loop(axis, carried)
-        inner = e.axes[axis.name]
-        state = list(block.args[1:])
-        after: list[SSAValue] = []
-        for node, plan in zip(level, plans, strict=True):
-            assert node.arg is not None
-            total = state.pop(0)
-            value = e.covered(node, e.node(node.arg))
-            value = e.broadcast(value, tile_shape(total.type))
-            if plan.is_arg:
-                at = state.pop(0)
-                assert inner.index is not None
                 index = e.broadcast(inner.index, tile_shape(total.type))
                 better = plan.better(value, total)
-                after += [e.scalars.select(better, value, total)]
-                after += [e.scalars.select(better, index, at)]
+                pairs = zip((value, index), before[node], strict=True)
+                after[node] = [e.scalars.select(better, new, old) for new, old in pairs]
             else:
-                after.append(plan.combine(total, value))
-        found = e.end_loop(after)
-        for node, plan in zip(level, plans, strict=True):
-            total = found.pop(0)
+                after[node] = [plan.combine(total, value)]
+        ends = iter(e.end_loop([v for state in after.values() for v in state]))
+        found = {node: [next(ends) for _ in state] for node, state in after.items()}
+        for node, plan in plans.items():
             if plan.is_arg:
-                result = plan.arg_reduce(total, found.pop(0))
+                result = plan.arg_reduce(*found[node])
+            elif node in self.online:
+                first = self.online[node].first
+                result = self.online[node].joined(e, plan, found[node], found[first][0])
+                result = e.finished(plan, result)
             else:
-                result = e.finished(plan, plan.reduce(total))
+                result = e.finished(plan, plan.reduce(found[node][0]))
+            assert node.op is not None
+            result.name_hint = node.op.results[0].name_hint or node.op.kind.removeprefix("reduce_")
             e.remember(node, result)
+
+    def accumulators(self, node: n.Reduced, plan: Reduction, axis: AxisVar) -> list[SSAValue]:
+        """What the loop carries for a reduction, as it is at first."""
+        e, shape = self.emitter, self.accumulator_shape(node, axis)
+        if node in self.online:
+            return self.online[node].start(e, plan, shape)
+        if not plan.is_arg:
+            return [plan.start(shape)]
+        at = tile_type(shape, tile.INDEX)
+        return [plan.start(shape), e.insert(tile.Full.make(value=0, result_types=[at]))]
 
     def accumulator_shape(self, node: n.Reduced, axis: AxisVar) -> tuple[Dim, ...]:
         assert node.arg is not None

@@ -71,8 +71,9 @@ def output_of(
         coords = tuple(0 if i in axes else c for i, c in enumerate(at))
     elif goal == rows:
         coords = tuple(c for i, c in enumerate(at) if i not in axes)
-    elif not axes:
+    elif not axes or product_of(goal) == product_of(shape):
         coords = n.reshaped(tuple(at), shape, goal, tracer.extents)
+        every = [*used, *(tracer.reduce_axes[i] for i in axes)]
     else:
         raise n.Unsupported(f"a result of shape {goal} in a kernel over {shape}")
     return Output(tracer.value(value, coords), n.linear(coords, goal), tuple(every))

@@ -45,6 +45,35 @@ func.func @other_rows(%x: tensor<8x8xf32>) -> tensor<8xf32> {
   func.return %2 : tensor<8xf32>
 }
 
+// Channels in groups: a row's elements are written in the order in which they lie, whatever their
+// shape is called; so is the sum that the row is made from.
+// CHECK-LABEL: @groups
+func.func @groups(%x: tensor<2x6x5xf32>, %y: tensor<2x6x5xf32>, %s: tensor<6x1xf32>) -> (tensor<2x6x5xf32>, tensor<2x6x5xf32>) {
+  // CHECK: graph.fused %x, %y, %s {role = "reduction"
+  // CHECK: graph.yield %{{.*}}, %{{.*}} :
+  // CHECK-NEXT: }
+  // CHECK-NEXT: func.return
+  %0 = graph.add %x, %y : tensor<2x6x5xf32>
+  %1 = graph.reshape %0 {shape = [2, 2, 15]} : (tensor<2x6x5xf32>) -> tensor<2x2x15xf32>
+  %2 = graph.softmax %1 {axis = 2} : tensor<2x2x15xf32>
+  %3 = graph.reshape %2 {shape = [2, 6, 5]} : (tensor<2x2x15xf32>) -> tensor<2x6x5xf32>
+  %4 = graph.mul %3, %s : (tensor<2x6x5xf32>, tensor<6x1xf32>) -> tensor<2x6x5xf32>
+  %5 = graph.relu %4 : tensor<2x6x5xf32>
+  func.return %0, %5 : tensor<2x6x5xf32>, tensor<2x6x5xf32>
+}
+
+// A reshape that only some elements are read through is another matter.
+// CHECK-LABEL: @group_means
+func.func @group_means(%x: tensor<2x6x5xf32>) -> tensor<2x3x2xf32> {
+  // CHECK: graph.fused %x {role = "reduction"
+  // CHECK: graph.fused {{.*}} {role = "pointwise"
+  %1 = graph.reshape %x {shape = [4, 15]} : (tensor<2x6x5xf32>) -> tensor<4x15xf32>
+  %2 = graph.softmax %1 {axis = 1} : tensor<4x15xf32>
+  %3 = graph.reshape %2 {shape = [2, 3, 10]} : (tensor<4x15xf32>) -> tensor<2x3x10xf32>
+  %4 = graph.slice %3 {axes = [2], starts = [0], limits = [2], steps = [1]} : (tensor<2x3x10xf32>) -> tensor<2x3x2xf32>
+  func.return %4 : tensor<2x3x2xf32>
+}
+
 // Behind a reduction a transpose reads other rows, though the shape is the same.
 // CHECK-LABEL: @transposed
 func.func @transposed(%x: tensor<8x8xf32>) -> tensor<8x8xf32> {
