@@ -293,9 +293,9 @@ def _after_reduction(first: Group, second: Group, cost: FusionCost) -> str | Non
         return _beside_product(first, second, cost)
     if second.role is Role.REDUCTION and (second.space, second.axes) != (first.space, first.axes):
         return "it reduces other rows"
-    if second.role is Role.POINTWISE and second.space not in first.output_shapes():
-        if numel(second.space) != numel(first.space):
-            return f"it iterates over {second.space}, the reduction over {first.space}"
+    elsewhere = second.role is Role.POINTWISE and second.space not in first.output_shapes()
+    if elsewhere and numel(second.space) != numel(first.space):
+        return f"it iterates over {second.space}, the reduction over {first.space}"
     for value, user in dependent(first, second):
         in_order = numel(shape_of(value)) == numel(first.space) and _keeps_order(value, user)
         if not in_order and not _in_place(first, value, user):

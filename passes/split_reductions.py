@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -21,6 +21,8 @@ from aicc.ir.graph import Div, ReduceMax, ReduceMean, ReduceMin, ReduceProd, Red
 from aicc.ir.graph.operators import wide
 from aicc.ir.graph.reduce import ReduceOp
 from aicc.ir.types import element_type, static_shape
+from aicc.passes.row_parts import RowParts
+from aicc.passes.split_shifted import SplitShifted, TakeApart
 
 SPLITS: dict[type[ReduceOp], type[ReduceOp]] = {
     ReduceSum: ReduceSum,
@@ -31,15 +33,6 @@ SPLITS: dict[type[ReduceOp], type[ReduceOp]] = {
 }
 """What partial results of each reduction are combined by."""
 
-COLUMNS = 32
-"""Results that one program computes where they lie side by side in memory."""
-
-MORE = 4
-"""How many times as many parts as wanted are still good."""
-
-KEPT = 32
-"""A partial result stands for at least so many elements: few are written and read again."""
-
 
 @dataclass(frozen=True)
 class SplitReductions(ModulePass):
@@ -47,9 +40,10 @@ class SplitReductions(ModulePass):
 
     A kernel has a program for each row that it reduces, or for some columns: a sum over everything
     has one. Such a reduction becomes two, over parts of its axes and over the parts. Where an axis
-    is kept whole for the second, nothing is reshaped. Sums of floats change in their last bits;
-    those of 16 bits and fewer stay f32 between the two. Columns are summed one row after the other
-    on some targets: `longest` is how many at most, for sums that long lose digits.
+    is kept whole for the second, nothing is reshaped. Variances and sums for softmax are split with
+    the means and maxima that they need: the row is read once for both. Sums of floats change in
+    their last bits; those of 16 bits and fewer stay f32 between the two. Columns are summed one row
+    after the other on some targets: `longest` is how many at most, for sums that long lose digits.
     """
 
     name = "split-reductions"
@@ -58,17 +52,16 @@ class SplitReductions(ModulePass):
     longest: int = 0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        split = Split(self.programs, self.least, self.longest)
-        PatternRewriteWalker(split, apply_recursively=False).rewrite_module(op)
+        parts = RowParts(self.programs, self.least, self.longest)
+        for pattern in (TakeApart(parts), SplitShifted(parts), Split(parts)):
+            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
 
 
 @dataclass
 class Split(RewritePattern):
     """reduce(x, axes) → reduce(reduce(x in parts, axes), parts)"""
 
-    programs: int = 256
-    least: int = 8192
-    longest: int = 0
+    parts: RowParts = field(default_factory=RowParts)
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: ReduceOp, rewriter: PatternRewriter) -> None:
@@ -78,34 +71,9 @@ class Split(RewritePattern):
         dtype = element_type(op.input)
         if isinstance(op, ReduceMean) and not dtype.is_float:
             return
-        found = self.parts(shape, op.axes)
+        found = self.parts.of(shape, op.axes)
         if found is not None:
             rewriter.replace(op, [], [halves(op, shape, *found)])
-
-    def parts(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int] | None:
-        """The axis to split and in how many parts."""
-        kept = [d for i, d in enumerate(shape) if i not in axes]
-        length = math.prod(shape[a] for a in axes)
-        columns = bool(kept) and len(shape) - 1 not in axes
-        beside = min(kept[-1], COLUMNS) if columns else 1
-        programs = math.prod(kept) // beside
-        wanted = min(-(-self.programs // programs), length * beside // self.least)
-        if columns and self.longest:
-            wanted = max(wanted, length // self.longest)
-        wanted = min(wanted, length // KEPT)
-        if wanted < 2:
-            return None
-        for axis in sorted(axes):
-            size = shape[axis]
-            if wanted <= size <= MORE * wanted and size < length:
-                return axis, size
-            divisors = [d for d in range(2, MORE * wanted + 1) if size % d == 0 and d < length]
-            if not divisors:
-                continue
-            best = min(divisors, key=lambda d: abs(math.log(d / wanted)))
-            if best * MORE >= wanted:
-                return axis, best
-        return None
 
 
 def halves(op: ReduceOp, shape: tuple[int, ...], axis: int, parts: int) -> SSAValue:

@@ -45,3 +45,45 @@ func.func @whole(%x: tensor<64x65536xf32>, %y: tensor<1024xf32>, %z: tensor<6553
   %2 = graph.reduce_sum %z {axes = [0]} : (tensor<65537xf32>) -> tensor<f32>
   func.return %0, %1, %2 : tensor<64xf32>, tensor<f32>, tensor<f32>
 }
+
+// A norm of one long row: parts have a mean and squares of what is left; the parts' means, and how
+// far they lie apart, give the row's.
+// CHECK-LABEL: func.func @variance
+// CHECK: %[[P:.*]] = graph.reshape %x {shape = [1, 64, 1024]}
+// CHECK: %part_mean = graph.reduce_mean %[[P]] {axes = [2], keepdims = true}
+// CHECK: %[[A:.*]] = graph.sub %[[P]], %part_mean
+// CHECK: %[[S:.*]] = graph.mul %[[A]], %[[A]]
+// CHECK: %part_squares = graph.reduce_sum %[[S]] {axes = [2], keepdims = true}
+// CHECK: graph.reduce_mean %part_mean {axes = [1]
+// CHECK: graph.reduce_sum {{.*}} {axes = [1]
+// CHECK: graph.rsqrt
+// CHECK-NOT: graph.reduce
+// CHECK: func.return
+func.func @variance(%x: tensor<1x65536xf32>) -> tensor<1x65536xf32> {
+  %0, %1, %2 = graph.layer_norm %x {axis = 1, epsilon = 1.0e-5} : (tensor<1x65536xf32>) -> (tensor<1x65536xf32>, tensor<1x1xf32>, tensor<1x1xf32>)
+  func.return %0 : tensor<1x65536xf32>
+}
+
+// Sums of exponentials stand over their own parts' maxima until the row's is known.
+// CHECK-LABEL: func.func @exponentials
+// CHECK: %part_max = graph.reduce_max {{.*}} {axes = [2], keepdims = true} : (tensor<2x32x1024xf32>) -> tensor<2x32x1xf32>
+// CHECK: graph.is_inf %part_max
+// CHECK: graph.select
+// CHECK: graph.exp
+// CHECK: %part_sum = graph.reduce_sum {{.*}} {axes = [2], keepdims = true}
+// CHECK: graph.reduce_max %part_max {axes = [1]
+// CHECK: graph.reduce_sum {{.*}} {axes = [1]
+// CHECK-NOT: graph.reduce
+// CHECK: func.return
+func.func @exponentials(%x: tensor<2x32768xf32>) -> tensor<2x32768xf32> {
+  %0 = graph.softmax %x {axis = 1} : tensor<2x32768xf32>
+  func.return %0 : tensor<2x32768xf32>
+}
+
+// Many rows keep their norm.
+// CHECK-LABEL: func.func @enough_rows
+// CHECK: graph.softmax
+func.func @enough_rows(%x: tensor<512x32768xf32>) -> tensor<512x32768xf32> {
+  %0 = graph.softmax %x {axis = 1} : tensor<512x32768xf32>
+  func.return %0 : tensor<512x32768xf32>
+}

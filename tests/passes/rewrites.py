@@ -31,6 +31,7 @@ from aicc.passes import (
     sink_norm,
     split_products,
     split_reductions,
+    split_shifted,
 )
 from aicc.passes.layouts import absorb
 
@@ -322,6 +323,32 @@ def _split(s: Sketch) -> SSAValue:
     return s.b.emit(cls, x, axes=[0], keepdims=s.flip())
 
 
+def _take_apart(s: Sketch) -> SSAValue:
+    x = s.input([1, 32768])
+    if s.flip():
+        return s.b.emit(s.pick(graph.Softmax, graph.LogSoftmax), x, axis=1)
+    cls, weight = s.pick(graph.LayerNorm, graph.RMSNorm), s.weight([32768], f32)
+    more = [weight, None] if cls is graph.LayerNorm else [weight]
+    return s.b.build(cls, x, *more, axis=1, epsilon=1e-5).results[0]
+
+
+def _split_shifted(s: Sketch) -> SSAValue:
+    x = s.input(s.pick([1, 32768], [512, 64], [2048, 2, 16]))
+    axes, keepdims = [0, 1], s.flip()
+    if s.flip():
+        top = s.b.emit(graph.ReduceMax, x, axes=axes, keepdims=True)
+        if s.flip():
+            endless = s.b.emit(graph.IsInf, top)
+            top = s.b.emit(graph.Select, endless, s.b.scalar_like(0, top), top)
+        summand = s.b.emit(graph.Exp, s.b.emit(graph.Sub, x, top))
+    else:
+        mean = s.b.emit(graph.ReduceMean, x, axes=axes, keepdims=True)
+        away = s.b.emit(graph.Sub, x, mean)
+        summand = s.b.emit(graph.Mul, away, away)
+    kind = s.pick(graph.ReduceSum, graph.ReduceMean)
+    return s.b.emit(kind, summand, axes=axes, keepdims=keepdims)
+
+
 def _split_matmul(s: Sketch) -> SSAValue:
     batch, m, n, k = s.pick([], [2]), s.pick(1, 3), s.pick(1, 5), s.pick(32, 64)
     dtype = s.pick(f32, "f16", "i32")
@@ -431,6 +458,8 @@ PATTERNS: dict[type, Make] = {
     scatter_to_select.OfElements: _scatter_elements,
     scatter_to_select.OfSlice: _scatter_slice,
     split_reductions.Split: _split,
+    split_shifted.TakeApart: _take_apart,
+    split_shifted.SplitShifted: _split_shifted,
     split_products.SplitMatMul: _split_matmul,
     split_products.SplitAttention: _split_attention,
     narrow_products.NarrowMatMul: _narrow_matmul,

@@ -18,6 +18,7 @@ from aicc.ir.types import tensor
 from aicc.passes.split_reductions import SPLITS
 from aicc.pipeline import PassManager, parse_pipeline
 from tests.backends.test_kernels import agree, module_of
+from tests.passes.test_online import KINDS, layer_norm
 
 NUMPY = NumpyBackend()
 
@@ -93,3 +94,43 @@ def test_parts_keep_digits_that_one_sum_loses():
     torch.testing.assert_close(
         torch.as_tensor(compiled(x)), x.double().sum(0).float(), rtol=2e-5, atol=0
     )
+
+
+ENDLESS = [np.inf, -np.inf, np.nan, -np.inf, 0.0, 60.0, -60.0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(KINDS),
+    st.tuples(st.integers(1, 3), st.sampled_from([512, 1536]), st.integers(1, 2)),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_shifted_sums_give_what_they_did(kind, shape, seed, hostile):
+    """Softmax, variances and norms of rows in parts, with infinities and NaN among them."""
+    shape = shape[:2] if kind is layer_norm else shape
+    rng = np.random.default_rng(seed)
+    x = rng.normal(rng.normal() * 20, 3, shape)
+    if hostile:
+        places = rng.random(shape) < rng.choice([0.02, 0.5, 1])
+        x = np.where(places, rng.choice(ENDLESS[: rng.integers(1, 8)], shape), x)
+    module = module_of(lambda b, v: [kind(b, v, 1)], tensor(shape, "f64"))
+    with np.errstate(all="ignore"):
+        (want,) = NUMPY.run(module, [x])
+        (got,) = NUMPY.run(split(module, "programs=16 least=8"), [x])
+    assert reductions(module) == 4
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
+
+
+def test_a_batch_is_read_twice():
+    """Training's batch norm: once for the statistics of all channels, once to apply them."""
+    norm = torch.nn.BatchNorm2d(4, affine=False, track_running_stats=False)
+    module = aicc.compile(norm, (torch.randn(16, 4, 64, 64),), target="triton").module
+    kernels = [k for k in module.walk() if isinstance(k, tile.Kernel)]
+    whole = [
+        a.type.shape
+        for k in kernels
+        for a in k.body.block.args[: k.inputs]
+        if isinstance(a.type, tile.BufferType)
+    ]
+    assert whole.count((16, 4, 64, 64)) == 2 and len(kernels) == 3
