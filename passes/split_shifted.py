@@ -58,7 +58,8 @@ class TakeApart(RewritePattern):
             results = DECOMPOSITIONS[type(op)](b, op)
         assert results is not None  # as it has for all shapes that are known
         for old, new in zip(op.results, results, strict=True):
-            new.name_hint = new.name_hint or old.name_hint
+            if new is not None:
+                new.name_hint = new.name_hint or old.name_hint
         rewriter.replace(op, [], results)
 
 
