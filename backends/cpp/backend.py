@@ -145,13 +145,15 @@ class CppProgram:
 
     def build(self, arch: str = "native") -> Path:
         """The library of all kernels and of the function that launches them."""
-        units = {}
-        for name, text in self.sources.items():
-            units[name] = f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
+        kernels = {
+            kernel_name(name): f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
+            for name, text in self.sources.items()
+        }
+        model = ""
         if self.native is not None:
             host = f"{self.native.prototypes()}\n{self.native.source}"
-            units["model"] = f"{MODEL_HEADER}\n{host}\n{FOOTER}\nextern {self.native.table()}"
-        return Builder(arch).library(units, model=self.native is not None)
+            model = f"{MODEL_HEADER}\n{host}\n{FOOTER}\nextern {self.native.table()}"
+        return Builder(arch).library(kernels, model)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         if self.entry is not None:

@@ -22,6 +22,7 @@ from aicc.backends.c_compiler import (
     compiler,
     compiler_version,
     cpu_features,
+    digest_of,
     kept,
     made,
     usable,
@@ -46,6 +47,9 @@ PRODUCTS: Mapping[str, tuple[str, ...]] = {
 
 DISPATCHER = "dispatch.cpp"
 """What stands for the libraries of several instruction sets."""
+
+GROUP = 8
+"""Kernels that are compiled in one go, at most: to read the headers takes as long as one or two."""
 
 FLAGS = (
     *("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-w"),
@@ -99,22 +103,51 @@ class Builder:
 
     # ------------------------------------------------------------------ building
 
-    def library(self, sources: Mapping[str, str], model: bool = False) -> Path:
-        """A shared library of sources by name, with the C interface of a `model`.
+    def library(self, kernels: Mapping[str, str], model: str = "") -> Path:
+        """A shared library of kernels, sources by symbol, and of a model's function, if given.
 
         Raises BuildError.
         """
-        path = self.folder / f"{self.key(*sources, *sources.values(), str(model))}.so"
+        path = self.folder / f"{self.key(*kernels, *kernels.values(), model)}.so"
         if kept(path):
             return path
+        objects = {s: self.folder / f"{self.key(s, text)}.o" for s, text in kernels.items()}
+        missing = {s: kernels[s] for s, o in objects.items() if not kept(o)}
+        sources = [*kernels.values(), *([model] if model else [])]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            names = [*products_of(sources.values()), *(["model.cpp"] if model else [])]
+            names = [*products_of(sources), *(["model.cpp"] if model else [])]
             runtime = [pool.submit(self.runtime_object, n) for n in names]
             headers = self.headers()
-            objects = [pool.submit(self.object, s, headers) for s in sources.values()]
-            paths = [o.result() for o in (*runtime, *objects)]
-        made(path, lambda goal: self.run([*map(str, paths), "-shared", "-ldl", "-o", str(goal)]))
+            groups = [
+                pool.submit(self.kernel_objects, {s: objects[s] for s in group}, group, headers)
+                for group in grouped(missing)
+            ]
+            own = [pool.submit(self.object, model, headers)] if model else []
+            paths = [o.result() for o in (*runtime, *own)]
+            for group in groups:
+                group.result()
+        paths += {digest_of(o): o for o in objects.values()}.values()
+        symbols = [f"-Wl,--defsym={s}={unique(s, o)}" for s, o in objects.items()]
+        # Two groups may both hold a kernel, which is then the same.
+        options = ["-shared", "-ldl", "-Wl,--allow-multiple-definition", *symbols]
+        made(path, lambda goal: self.run([*map(str, paths), *options, "-o", str(goal)]))
         return path
+
+    def kernel_objects(
+        self, objects: Mapping[str, Path], sources: Mapping[str, str], headers: Path
+    ) -> None:
+        """Compile kernels in one go: the same object is kept for each.
+
+        Their symbols are unique, so that objects of several models can be linked.
+        """
+        parts = [f'#include "{HEADER}"\n']
+        for symbol, text in sources.items():
+            name = unique(symbol, objects[symbol])
+            parts.append(f"#define {symbol} {name}\n{text}\n#undef {symbol}\n")
+        first, *others = objects.values()
+        made(first, lambda goal: self.compile("".join(parts), headers, goal))
+        for other in others:
+            made(other, partial(copied, first))
 
     def dispatcher(self) -> Path:
         """A library that loads the one for the processor it finds, of those beside it."""
@@ -126,17 +159,15 @@ class Builder:
 
     def object(self, source: str, headers: Path) -> Path:
         path = self.folder / f"{self.key(source)}.o"
-        if kept(path):
-            return path
-
-        def make(goal: Path) -> None:
-            text = goal.with_suffix(".cpp")
-            text.write_text(source)
-            self.run(["-I", str(headers), "-c", str(text), "-o", str(goal)])
-            text.unlink()
-
-        made(path, make)
+        if not kept(path):
+            made(path, lambda goal: self.compile(source, headers, goal))
         return path
+
+    def compile(self, source: str, headers: Path, goal: Path) -> None:
+        text = goal.with_suffix(".cpp")
+        text.write_text(source)
+        self.run(["-I", str(headers), "-c", str(text), "-o", str(goal)])
+        text.unlink()
 
     def start(self) -> None:
         """Begin to build what almost every library needs, in a thread of its own."""
@@ -145,7 +176,7 @@ class Builder:
             wanted[self.runtime_path(name)] = partial(self.make_runtime, name)
         missing = {p: make for p, make in wanted.items() if p not in STARTED and not p.exists()}
         if missing:
-            pool = ThreadPoolExecutor(os.cpu_count())
+            pool = ThreadPoolExecutor(max((os.cpu_count() or 1) - 1, 1))  # one core is in use
             STARTED.update({p: pool.submit(made, p, make) for p, make in missing.items()})
             pool.shutdown(wait=False)
 
@@ -157,19 +188,22 @@ class Builder:
         return finished(self.runtime_path(name), partial(self.make_runtime, name))
 
     def make_runtime(self, name: str, goal: Path) -> None:
-        self.run(["-I", str(SHARED), "-c", str(RUNTIME / name), "-o", str(goal)])
+        """Behind the headers, as they are precompiled: to read them takes half of the time."""
+        headers = self.headers()
+        first = ["-I", str(headers), "-include", HEADER, "-I", str(SHARED)]
+        self.run([*first, "-c", str(headers / name), "-o", str(goal)])
 
     def headers_path(self) -> Path:
         return self.folder / f"include-{self.key('headers')}"
 
     def headers(self) -> Path:
-        """A folder with the runtime's headers, precompiled where the compiler is g++."""
+        """A folder with the runtime, its headers precompiled where the compiler is g++."""
         return finished(self.headers_path(), self.make_headers)
 
     def make_headers(self, goal: Path) -> None:
         goal.mkdir()
-        for header in RUNTIME.glob("*.h"):
-            shutil.copy(header, goal)
+        for source in RUNTIME.iterdir():
+            shutil.copy(source, goal)
         if "Free Software Foundation" in compiler_version(self.machine):
             header = goal / HEADER
             self.run(["-x", "c++-header", str(header), "-o", f"{header}.gch"])
@@ -190,12 +224,36 @@ os.register_at_fork(after_in_child=STARTED.clear)  # which has no such threads
 
 
 def finished(path: Path, make: Callable[[Path], None]) -> Path:
-    """Something of the cache, waited for where it was started, made where it isn't there."""
-    if (future := STARTED.get(path)) is not None:
+    """Something of the cache, waited for where it was started, made where it isn't there.
+
+    What is only queued yet is made here: now all cores are free for it.
+    """
+    future = STARTED.get(path)
+    if future is not None and not future.cancel():
         wait([future])  # if it failed, the same goes wrong below
     if not kept(path):
         made(path, make)
     return path
+
+
+def copied(source: Path, goal: Path) -> None:
+    shutil.copyfile(source, goal)
+
+
+def unique(symbol: str, path: Path) -> str:
+    """What a kernel is called in its object."""
+    return f"{symbol}_{path.stem}"
+
+
+def grouped(sources: Mapping[str, str]) -> list[dict[str, str]]:
+    """Sources that are compiled together: as many groups as keep all cores busy to the end."""
+    cores = os.cpu_count() or 1
+    count = min(-(-len(sources) // (GROUP * cores)) * cores, len(sources))
+    groups: list[dict[str, str]] = [{} for _ in range(count)]
+    for symbol in sorted(sources, key=lambda s: len(sources[s]), reverse=True):
+        smallest = min(groups, key=lambda g: sum(map(len, g.values())))
+        smallest[symbol] = sources[symbol]
+    return groups
 
 
 def products_of(sources: Iterable[str]) -> list[str]:

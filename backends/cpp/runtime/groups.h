@@ -68,10 +68,12 @@ void pack_panel(T* to, matrix<T> b, int64_t count, int64_t depth, int64_t deep) 
       for (int64_t g = 0; g < G; ++g) rows[g] = k + g < depth ? b.data + (k + g) * b.row : zeros;
       for (; j + LANES <= count; j += LANES) interleave(line + j * G, rows, j);
     }
+    const int64_t rows = std::min(depth - k, G);
+#pragma GCC unroll 1
     for (; j < width; ++j)
+#pragma GCC unroll 1
       for (int64_t g = 0; g < G; ++g)
-        line[j * G + g] =
-            j < count && k + g < depth ? b.data[(k + g) * b.row + j * b.column] : T{};
+        line[j * G + g] = j < count && g < rows ? b.data[(k + g) * b.row + j * b.column] : T{};
   }
 }
 

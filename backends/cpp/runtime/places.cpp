@@ -64,6 +64,34 @@ struct goal {
   bool first, last, add;
 };
 
+// Of a block's sums, `width` to a column, those of `COUNT` columns from `first` on.
+template <int COUNT>
+__attribute__((noinline)) void stored(const part& p, const goal& g, int first, int width) {
+  const int found = g.count - first;
+  for (int64_t r = 0; r < p.rows; r += 8) {
+    eight x[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+      x[i] = i < COUNT ? *(const eight*)(g.sums + (first + i) * width + r) : eight{};
+    turn(x);
+    float* to = g.c + r * g.row + first;
+    if (found >= COUNT && p.rows - r >= 8) {
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i, to += g.row) {
+        eight old = {};
+        if (g.add) memcpy(&old, to, COUNT * sizeof(float));
+        x[i] += old;
+        memcpy(to, &x[i], COUNT * sizeof(float));
+      }
+      continue;
+    }
+#pragma GCC unroll 1
+    for (int i = 0; i < 8 && r + i < p.rows; ++i, to += g.row)
+#pragma GCC unroll 1
+      for (int j = 0; j < COUNT && j < found; ++j) to[j] = (g.add ? to[j] : 0.0f) + x[i][j];
+  }
+}
+
 template <int C, int V>
 void block(const part& p, const goal& g) {
   using N = typename native<float>::type;
@@ -100,30 +128,8 @@ void block(const part& p, const goal& g) {
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) *(N*)(g.sums + i * WIDTH + j * LANES) = total[i][j];
   if (!g.last) return;
-#pragma GCC unroll 2
-  for (int first = 0; first < C; first += 8) {
-    const int whole = C - first < 8 ? C - first : 8, found = g.count - first;
-    for (int64_t r = 0; r < p.rows; r += 8) {
-      eight x[8];
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i)
-        x[i] = i < whole ? *(const eight*)(g.sums + (first + i) * WIDTH + r) : eight{};
-      turn(x);
-      float* to = g.c + r * g.row + first;
-      if (found >= whole && p.rows - r >= 8) {
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; ++i, to += g.row) {
-          eight old = {};
-          if (g.add) memcpy(&old, to, whole * sizeof(float));
-          x[i] += old;
-          memcpy(to, &x[i], whole * sizeof(float));
-        }
-        continue;
-      }
-      for (int i = 0; i < 8 && r + i < p.rows; ++i, to += g.row)
-        for (int j = 0; j < whole && j < found; ++j) to[j] = (g.add ? to[j] : 0.0f) + x[i][j];
-    }
-  }
+  stored<(C < 8 ? C : 8)>(p, g, 0, WIDTH);
+  if constexpr (C > 8) stored<C - 8>(p, g, 8, WIDTH);
 }
 
 // A panel of the left operand stays in the second cache while all columns go past, a part of what is

@@ -12,6 +12,18 @@
 #define AICC_AVX512 1
 #endif
 #if defined(__x86_64__)
+#if __GNUC__ <= 12 && !defined(__clang__)
+// To read all intrinsics takes longer than to compile a kernel: these aren't used, nor by others.
+#define __AVX512FP16INTRIN_H_INCLUDED
+#define __AVX512FP16VLINTRIN_H_INCLUDED
+#define __AVX512VBMI2INTRIN_H_INCLUDED
+#define _AVX512VBMI2VLINTRIN_H_INCLUDED
+#define _AVX512VLDQINTRIN_H_INCLUDED
+#define _AVX512BITALGINTRIN_H_INCLUDED
+#define _AVX512ERINTRIN_H_INCLUDED
+#define _AVX512PFINTRIN_H_INCLUDED
+#define _GFNIINTRIN_H_INCLUDED
+#endif
 #include <immintrin.h>
 #endif
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import aicc
 from aicc.backends.cpp import build
-from aicc.backends.cpp.build import Builder, BuildError, products_of
+from aicc.backends.cpp.build import Builder, BuildError, grouped, products_of
 from aicc.errors import CompileError
 from aicc.ir import graph
 from aicc.ir.dtypes import dtype_of, f32, i32
@@ -40,6 +44,38 @@ def test_kernels_are_shared_between_models(cache):
     other = SOURCE.replace("answer", "question")
     Builder("x86-64").library({"answer": SOURCE, "question": other})
     assert len(list(cache.glob("*.o"))) == objects + 1
+
+
+def called(path, symbol) -> int:
+    return getattr(ctypes.CDLL(str(path)), symbol)()
+
+
+def test_kernels_of_one_name_are_told_apart(cache):
+    """Objects hold several kernels; another model's of the same name isn't taken for this one's."""
+    b, names = Builder("x86-64"), [f"answer{i}" for i in range(20)]
+
+    def all_of(base: int) -> dict[str, str]:
+        numbers = ((n, str(base + i)) for i, n in enumerate(names))
+        return {n: SOURCE.replace("42", number).replace("answer", n) for n, number in numbers}
+
+    first, second = b.library(all_of(0)), b.library(all_of(100))
+    mixed = {**dict(list(all_of(0).items())[:10]), **dict(list(all_of(100).items())[10:])}
+    objects = len(list(cache.glob("*.o")))
+    third = b.library(mixed)
+    assert len(list(cache.glob("*.o"))) == objects
+    for i, name in enumerate(names):
+        values = [called(path, name) for path in (first, second, third)]
+        assert values == [i, 100 + i, i if i < 10 else 100 + i]
+
+
+@given(st.lists(st.integers(1, 900), max_size=60), st.integers(1, 32))
+def test_groups_hold_each_kernel_once(sizes, cores):
+    sources = {f"k{i}": "x" * n for i, n in enumerate(sizes)}
+    with mock.patch("os.cpu_count", lambda: cores):
+        groups = grouped(sources)
+    assert sorted(s for g in groups for s in g) == sorted(sources)
+    assert all(groups) and all(g[s] == sources[s] for g in groups for s in g)
+    assert len(groups) >= min(len(sources), cores)
 
 
 def test_the_compilers_errors_are_shown(cache):
