@@ -17,7 +17,7 @@ from aicc.ir.graph.folders import constant_of
 from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.types import element_type, rank_of, shape_of
 from aicc.passes.dce import eliminate_dead_code
-from aicc.passes.weights import derived_constant
+from aicc.passes.weights import derived_constant, resource_of
 
 SEARCH = 64
 """How many ops a search for where two products meet looks at."""
@@ -103,7 +103,9 @@ def merge(siblings: Sequence[Sibling]) -> None:
     first = siblings[0].product
     b = GraphBuilder.before(first)
     weights = np.concatenate([s.weight for s in siblings], axis=1)
-    weight = derived_constant(first.rhs, weights)
+    names = [resource_of(s.product.rhs) for s in siblings]
+    how = "merged" if None not in names else ""
+    weight = derived_constant(first.rhs, weights, how, [n for n in names if n is not None])
     weight.result.name_hint = _joined(s.product.rhs for s in siblings)
     block = first.parent
     assert block is not None

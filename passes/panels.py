@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +62,14 @@ class Panels:
         depth, size = matrix.shape
         count, deep = -(-size // self.width), self.deep(depth)
         panels = empty((count, deep, self.width), matrix.dtype)
-        panels.fill(0)
         whole = size // self.width
-        split = matrix[:, : whole * self.width].reshape(depth, whole, self.width)
-        panels[:whole, :depth] = split.transpose(1, 0, 2)
+        panels[whole:], panels[:, depth:] = 0, 0
+
+        def fill(i: int) -> None:
+            panels[i, :depth] = matrix[:, i * self.width : (i + 1) * self.width]
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets others run as it copies
+            list(pool.map(fill, range(whole)))
         if whole < count:
             panels[whole, :depth, : size - whole * self.width] = matrix[:, whole * self.width :]
         if self.group > 1:

@@ -107,7 +107,8 @@ def rewritten(found: Normed, product: MatMul, weight: np.ndarray) -> SSAValue:
     kept = f32 if dtype.is_low_precision_float else dtype
     width = np.result_type(weight.dtype, np.float32)  # rounds once: two narrower ones fit into it
     scaled = weight.astype(width, copy=False) * found.scale.reshape(-1, 1).astype(width)
-    made = derived_constant(product.rhs, scaled.astype(weight.dtype, copy=False))
+    scaled = scaled.astype(weight.dtype, copy=False)
+    made = derived_constant(product.rhs, scaled, "scaled", [found.scale])
     made.result.name_hint = product.rhs.name_hint
     block = product.parent
     assert block is not None

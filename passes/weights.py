@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
-from xdsl.ir import OpResult, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter
 from xdsl.rewriter import InsertPoint
 
@@ -12,13 +15,30 @@ from aicc.ir.graph import Constant, Conv, ConvTranspose
 from aicc.ir.graph.folders import constant_of
 
 
-def derived_constant(source: SSAValue, array: np.ndarray) -> Constant:
-    """A constant computed from another one, named after it and its content."""
-    base = "constant"
-    if isinstance(source, OpResult) and isinstance(source.op, Constant):
-        base = source.op.value.resource or base
-    attr = DenseAttr(array, base)
-    return Constant.make(value=DenseAttr.make(array, f"{base}.{attr.data.digest[:12]}"))
+def derived_constant(
+    source: SSAValue, array: np.ndarray, how: str = "", by: Sequence[np.ndarray | str] = ()
+) -> Constant:
+    """A constant computed from another one, named after it.
+
+    `how` it was and `by` what else tell it from others made from that; without them its content
+    does, which takes long to hash for a large weight.
+    """
+    base = resource_of(source)
+    if base is None or not how:
+        base, how = base or "constant", DenseAttr(array, "derived").data.digest[:12]
+    elif by:
+        how += "." + hashlib.sha256("\0".join(map(_identity, by)).encode()).hexdigest()[:12]
+    return Constant.make(value=DenseAttr.make(array, f"{base}.{how}"))
+
+
+def resource_of(value: SSAValue) -> str | None:
+    """The name of a constant's elements, if it is one and they have one."""
+    owner = value.owner
+    return owner.value.resource if isinstance(owner, Constant) else None
+
+
+def _identity(x: np.ndarray | str) -> str:
+    return x if isinstance(x, str) else DenseAttr(x, "part").data.digest
 
 
 def scaled_convolution(
@@ -45,7 +65,7 @@ def scaled_convolution(
         new_weight = (grouped * scale).reshape(weight.shape)
     total = np.zeros(factor.shape) if bias is None else bias.astype(np.float64)
     total = total * factor + (0 if offset is None else offset)
-    w = derived_constant(conv.weight, new_weight.astype(weight.dtype))
+    w = derived_constant(conv.weight, new_weight.astype(weight.dtype), "scaled", [factor])
     operands: list[SSAValue | None] = [conv.input, w.result]
     rewriter.insert(w, InsertPoint.before(conv))
     if bias is not None or offset is not None:

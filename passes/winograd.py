@@ -111,7 +111,8 @@ def rewrite(
     key = fused.parent, source, tuple(permutation), conv.pads
     if key not in made:
         made[key] = made_before(fused, source, "winograd_patches", "patches", patches)
-    constant = derived_constant(weight.result, transformed_weight(weight.value.array, conv.layout))
+    transformed = transformed_weight(weight.value.array, conv.layout)
+    constant = derived_constant(weight.result, transformed, f"winograd.{conv.layout}")
     constant.location = weight.location
     constant.result.name_hint = weight.result.name_hint
     Rewriter.insert_op(constant, InsertPoint.before(fused))

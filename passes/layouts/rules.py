@@ -148,17 +148,17 @@ def _conv(
     if array is None:
         operands[1] = b.transpose(weight, order)
     else:
-        made = graph.Constant.make(value=renamed(weight, array.transpose(order).copy()))
+        made = graph.Constant.make(value=renamed(weight, array.transpose(order).copy(), order))
         b._insert(made)
         operands[1] = made.result
     return _again(b, op, operands, layout="nhwc")
 
 
-def renamed(source: SSAValue, array: Any) -> Any:
-    """A constant's elements in another order, under a name of their own."""
+def renamed(source: SSAValue, array: Any, order: Sequence[int]) -> Any:
+    """A constant's elements with its dims in another order, under a name of their own."""
     from aicc.passes.weights import derived_constant
 
-    return derived_constant(source, array).value
+    return derived_constant(source, array, ".".join(["turned", *map(str, order)])).value
 
 
 def _takes_channels_last(op: Any, layout: Permutation) -> bool:

@@ -24,6 +24,7 @@ class Extents:
         self.kernel = kernel
         self._schedule = kernel.schedule
         self._shapes: dict[SSAValue, tuple[int, ...]] = {}
+        self._extents: dict[tuple[SSAValue, int], Axis | None] = {}
 
     def shape(self, value: SSAValue) -> tuple[int, ...]:
         if (found := self._shapes.get(value)) is None:
@@ -61,7 +62,10 @@ class Extents:
 
     def extent(self, value: SSAValue, dim: int) -> Axis | None:
         """The axis whose end cuts the tile short along a dim; None where all of it counts."""
-        return self._extent(value, dim, set())
+        key = value, dim
+        if key not in self._extents:
+            self._extents[key] = self._extent(value, dim, set())
+        return self._extents[key]
 
     def _extent(self, value: SSAValue, dim: int, seen: set[tuple[SSAValue, int]]):
         if (value, dim) in seen or not isinstance(value, SSAValue):

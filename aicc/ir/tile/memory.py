@@ -47,7 +47,8 @@ class Access(GraphOp):
         require(self, isinstance(self.buffer.type, BufferType), "the first operand is no buffer")
         require(self, len(self.strides) == len(self.subscripts), "one stride a subscript")
         for s in self.subscripts:
-            require(self, tile_element(s.type) == INDEX, f"a subscript is {s.type}, not of index")
+            if tile_element(s.type) != INDEX:
+                require(self, False, f"a subscript is {s.type}, not of index")
         try:
             shape = broadcast_tiles(*(tile_shape(s.type) for s in self.subscripts))
             if self.mask is not None:
@@ -187,5 +188,6 @@ class Store(Access):
                 fits = broadcast_tiles(shape, tile_shape(self.value.type)) == shape
             except ValueError:
                 fits = False
-            require(self, fits, f"the value is {self.value.type}, what is addressed {shape}")
+            if not fits:
+                require(self, False, f"the value is {self.value.type}, what is addressed {shape}")
         super().verify_()
