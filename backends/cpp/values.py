@@ -21,7 +21,7 @@ from aicc.ir.tile.types import bind, tile_element
 LOOPS = ("i", "h", "g", "f", "e")
 """Counters of loops around vectors; `j` counts those. Nests lie side by side: all may use them."""
 
-LONG_ROWS = 4096, 65536
+LONG_ROWS = 512, 65536
 """Elements of rows of which the next is fetched while one is read again: two fit a core's cache."""
 
 SWAPPED = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}
