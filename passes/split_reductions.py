@@ -21,7 +21,8 @@ from aicc.ir.graph import Div, ReduceMax, ReduceMean, ReduceMin, ReduceProd, Red
 from aicc.ir.graph.operators import wide
 from aicc.ir.graph.reduce import ReduceOp
 from aicc.ir.types import element_type, static_shape
-from aicc.passes.row_parts import RowParts
+from aicc.passes.row_parts import RowParts, in_parts, neutral_of
+from aicc.passes.split_arg import SplitArg
 from aicc.passes.split_shifted import SplitShifted, TakeApart
 
 SPLITS: dict[type[ReduceOp], type[ReduceOp]] = {
@@ -53,7 +54,7 @@ class SplitReductions(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         parts = RowParts(self.programs, self.least, self.longest)
-        for pattern in (TakeApart(parts), SplitShifted(parts), Split(parts)):
+        for pattern in (TakeApart(parts), SplitShifted(parts), Split(parts), SplitArg(parts)):
             PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
 
 
@@ -71,7 +72,7 @@ class Split(RewritePattern):
         dtype = element_type(op.input)
         if isinstance(op, ReduceMean) and not dtype.is_float:
             return
-        found = self.parts.of(shape, op.axes)
+        found = self.parts.of(shape, op.axes, padded=True)
         if found is not None:
             rewriter.replace(op, [], [halves(op, shape, *found)])
 
@@ -87,7 +88,7 @@ def halves(op: ReduceOp, shape: tuple[int, ...], axis: int, parts: int) -> SSAVa
             inner = [a for a in op.axes if a != axis]
             apart = axis
         else:
-            x = b.reshape(x, (*shape[:axis], parts, shape[axis] // parts, *shape[axis + 1 :]))
+            x = in_parts(b, x, axis, parts, neutral_of(combine, element_type(x)))
             inner = [a + (a >= axis) for a in op.axes]
             apart = axis - sum(a < axis for a in inner)
         partial = b.emit(combine, x, axes=inner, keepdims=parts == shape[axis])

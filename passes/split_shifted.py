@@ -29,7 +29,7 @@ from aicc.ir.graph.decompositions import DECOMPOSITIONS
 from aicc.ir.graph.reduce import ReduceOp
 from aicc.ir.op import GraphOp
 from aicc.ir.types import element_type, static_shape
-from aicc.passes.row_parts import RowParts
+from aicc.passes.row_parts import RowParts, in_parts
 
 NORMS = (LayerNorm, LogSoftmax, RMSNorm, Softmax)
 
@@ -51,7 +51,8 @@ class TakeApart(RewritePattern):
         if shape is None or 0 in shape:
             return
         last = op.axis + 1 if isinstance(op, (Softmax, LogSoftmax)) else len(shape)
-        if self.parts.of(shape, tuple(range(op.axis, last))) is None:
+        padded = not isinstance(op, LayerNorm)
+        if self.parts.of(shape, tuple(range(op.axis, last)), padded) is None:
             return
         b = GraphBuilder.before(op)
         with b.at(op.location):
@@ -94,7 +95,8 @@ class SplitShifted(RewritePattern):
         shape = static_shape(x)
         if first is None or shape is None or 0 in shape or (squares and shift is not first.result):
             return
-        if static_shape(op.input) != shape or (found := self.parts.of(shape, op.axes)) is None:
+        found = self.parts.of(shape, op.axes, padded=not squares)
+        if static_shape(op.input) != shape or found is None:
             return
         row = Row(shape, op.axes, *found)
         total, top = (row.squares if squares else row.exponentials)(op, first, shift)
@@ -126,21 +128,15 @@ class Row:
     axis: int
     parts: int
 
-    def apart(self, b: GraphBuilder, x: SSAValue) -> SSAValue:
-        """`x` with an axis of the parts before that of a part's elements."""
-        size = self.shape[self.axis] // self.parts
-        before, after = self.shape[: self.axis], self.shape[self.axis + 1 :]
-        return b.reshape(x, (*before, self.parts, size, *after))
-
     @property
     def inner(self) -> list[int]:
-        """The axes of `apart` that are reduced within a part."""
+        """The axes that are reduced within a part."""
         return [a + (a >= self.axis) for a in self.axes]
 
     @property
     def elements(self) -> int:
-        """How many elements a part of a row has."""
-        return math.prod(self.shape[a] for a in self.axes) // self.parts
+        """How many elements a row has."""
+        return math.prod(self.shape[a] for a in self.axes)
 
     def joined(self, b: GraphBuilder, kind: type[ReduceOp], x: SSAValue, op: ReduceOp) -> SSAValue:
         """What parts give, combined, in the shape of the result of `op`."""
@@ -151,7 +147,7 @@ class Row:
         """The result of `op`, and the mean."""
         b = GraphBuilder.before(first)
         with b.at(first.location):
-            x = self.apart(b, first.input)
+            x = in_parts(b, first.input, self.axis, self.parts)
             means = b.emit(ReduceMean, x, axes=self.inner, keepdims=True)
             away = b.emit(Sub, x, means)
             square = b.emit(Mul, away, away)
@@ -160,11 +156,10 @@ class Row:
             mean = b.emit(ReduceMean, means, axes=[self.axis], keepdims=True)
             between = b.emit(Sub, means, mean)
             between = b.emit(Mul, between, between)
-            between = b.emit(Mul, between, b.scalar_like(self.elements, between))
+            between = b.emit(Mul, between, b.scalar_like(self.elements // self.parts, between))
             total = self.joined(b, ReduceSum, b.emit(Add, squares, between), op)
             if isinstance(op, ReduceMean):
-                count = self.elements * self.parts
-                total = b.emit(Div, total, b.scalar_like(count, total))
+                total = b.emit(Div, total, b.scalar_like(self.elements, total))
             mean = b.reshape(mean, static_shape(first.result) or ())
         mean.name_hint, total.name_hint = first.result.name_hint, op.result.name_hint
         return total, mean
@@ -175,7 +170,7 @@ class Row:
         """The result of `op`, and the maximum."""
         b = GraphBuilder.before(first)
         with b.at(first.location):
-            x = self.apart(b, first.input)
+            x = in_parts(b, first.input, self.axis, self.parts, -math.inf)
             tops = b.emit(ReduceMax, x, axes=self.inner, keepdims=True)
             sums = b.emit(Exp, b.emit(Sub, x, finite(b, tops)))
             sums = b.emit(ReduceSum, sums, axes=self.inner, keepdims=True)
@@ -190,8 +185,7 @@ class Row:
             weight = b.emit(Exp, b.emit(Sub, finite(b, tops), shift))
             total = self.joined(b, ReduceSum, b.emit(Mul, sums, weight), op)
             if isinstance(op, ReduceMean):
-                count = self.elements * self.parts
-                total = b.emit(Div, total, b.scalar_like(count, total))
+                total = b.emit(Div, total, b.scalar_like(self.elements, total))
         total.name_hint = op.result.name_hint
         return total, top
 

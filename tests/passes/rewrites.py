@@ -29,6 +29,7 @@ from aicc.passes import (
     scale_fold,
     scatter_to_select,
     sink_norm,
+    split_arg,
     split_products,
     split_reductions,
     split_shifted,
@@ -319,8 +320,14 @@ def _scatter_slice(s: Sketch) -> SSAValue:
 
 def _split(s: Sketch) -> SSAValue:
     cls = s.pick(graph.ReduceSum, graph.ReduceMean, graph.ReduceMax)
-    x = s.input(s.pick([1024, 64], [65536], [2048, 2, 16]))
+    x = s.input(s.pick([1024, 64], [65536], [65003], [2048, 2, 16]))
     return s.b.emit(cls, x, axes=[0], keepdims=s.flip())
+
+
+def _split_arg(s: Sketch) -> SSAValue:
+    x = s.input(s.pick([1, 65536], [65003], [2, 40001]), s.pick(f32, "i32"))
+    axis = 1 if rank_of(x) > 1 else 0
+    return s.b.emit(s.pick(graph.ArgMax, graph.ArgMin), x, axis=axis, keepdims=s.flip())
 
 
 def _take_apart(s: Sketch) -> SSAValue:
@@ -333,7 +340,7 @@ def _take_apart(s: Sketch) -> SSAValue:
 
 
 def _split_shifted(s: Sketch) -> SSAValue:
-    x = s.input(s.pick([1, 32768], [512, 64], [2048, 2, 16]))
+    x = s.input(s.pick([1, 32768], [1, 32771], [512, 64], [2048, 2, 16]))
     axes, keepdims = [0, 1], s.flip()
     if s.flip():
         top = s.b.emit(graph.ReduceMax, x, axes=axes, keepdims=True)
@@ -458,6 +465,7 @@ PATTERNS: dict[type, Make] = {
     scatter_to_select.OfElements: _scatter_elements,
     scatter_to_select.OfSlice: _scatter_slice,
     split_reductions.Split: _split,
+    split_arg.SplitArg: _split_arg,
     split_shifted.TakeApart: _take_apart,
     split_shifted.SplitShifted: _split_shifted,
     split_products.SplitMatMul: _split_matmul,

@@ -102,7 +102,7 @@ ENDLESS = [np.inf, -np.inf, np.nan, -np.inf, 0.0, 60.0, -60.0]
 @settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(KINDS),
-    st.tuples(st.integers(1, 3), st.sampled_from([512, 1536]), st.integers(1, 2)),
+    st.tuples(st.integers(1, 3), st.sampled_from([512, 1531]), st.integers(1, 2)),
     st.integers(0, 2**32 - 1),
     st.booleans(),
 )
@@ -118,7 +118,8 @@ def test_shifted_sums_give_what_they_did(kind, shape, seed, hostile):
     with np.errstate(all="ignore"):
         (want,) = NUMPY.run(module, [x])
         (got,) = NUMPY.run(split(module, "programs=16 least=8"), [x])
-    assert reductions(module) == 4
+    whole = shape[1] == 1531 and kind is layer_norm  # a variance needs parts of one size
+    assert reductions(module) == (0 if whole else 4)
     np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 
 
@@ -134,3 +135,28 @@ def test_a_batch_is_read_twice():
         if isinstance(a.type, tile.BufferType)
     ]
     assert whole.count((16, 4, 64, 64)) == 2 and len(kernels) == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([graph.ArgMax, graph.ArgMin]),
+    st.tuples(st.integers(1, 3), st.sampled_from([512, 1031]), st.integers(1, 2)),
+    st.sampled_from(["f32", "f16", "i32", "ui16"]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_places_are_the_first_ones(kind, shape, dtype, keepdims, seed):
+    """Among equals, of which there are many, and with NaN, which wins."""
+    rng = np.random.default_rng(seed)
+    kinds = {"f32": "f4", "f16": "f2", "i32": "i4", "ui16": "u2"}
+    x = rng.integers(0, rng.choice([2, 5, 900]), shape).astype(kinds[dtype])
+    if dtype in ("f32", "f16"):
+        places = rng.random(shape) < rng.choice([0, 0.01, 1])
+        x = np.where(places, rng.choice(ENDLESS[: rng.integers(1, 5)], shape), x).astype(x.dtype)
+    module = module_of(
+        lambda b, v: [b.emit(kind, v, axis=1, keepdims=keepdims)], tensor(shape, dtype)
+    )
+    (want,) = NUMPY.run(module, [x])
+    (got,) = NUMPY.run(split(module, "programs=16 least=8"), [x])
+    assert sum(isinstance(op, (graph.ArgMax, graph.ArgMin)) for op in module.walk()) == 2
+    np.testing.assert_array_equal(got, want)
