@@ -244,6 +244,7 @@ def compile(
     Raises CompileError naming what can't be compiled, InputError for arguments that don't fit.
     """
     chosen = backend(target or default_target(), custom_calls)
+    chosen.prepare()  # first: what it starts goes on while passes and frontends are imported
     if pipeline is None:
         pipeline = full_pipeline(chosen.lowering, layout, exact, tf32)
     request = _Request(
@@ -292,7 +293,6 @@ def collector_paused() -> Iterator[None]:
 
 def _compile(model: Any, inputs: Inputs | None, request: _Request) -> CompiledModel:
     target = request.backend
-    target.prepare()
     imported = import_any(model, inputs, request.ranges)
     module = imported.module
     original = module.clone()

@@ -6,6 +6,8 @@ or a rest of one is too, where the loop is cut into segments between which it ju
 
 from __future__ import annotations
 
+import math
+
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -20,6 +22,9 @@ from aicc.ir.tile.types import bind, tile_element
 
 LOOPS = ("i", "h", "g", "f", "e")
 """Counters of loops around vectors; `j` counts those. Nests lie side by side: all may use them."""
+
+MOST_ZEROS = 4096
+"""Elements of the row of zeros that the runtime has, vectors of them aside."""
 
 LONG_ROWS = 512, 65536
 """Elements of rows of which the next is fetched while one is read again: two fit a core's cache."""
@@ -37,6 +42,7 @@ class NestValues(Walk):
     def __init__(self, kernel, nest: Nest):
         super().__init__(kernel, nest)
         self.known: dict[tuple[SSAValue, Place], Value] = {}
+        self.zeroed: set[tuple[SSAValue, Place]] = set()
         self.depth = len(self.loops) + (self.segment is not None)
         self.inner = self.depth + (self.vector is not None)
         self.before: list[list[str]] = [[] for _ in range(self.inner + 1)]
@@ -105,6 +111,8 @@ class NestValues(Walk):
             return self.load(op, place)
         if isinstance(tile_element(value.type), IndexType):
             return self.index_op(op, operands, value)
+        if isinstance(op, tile.Select) and self.reads_zeros(op, value, place):
+            return operands[1]
         return self.element_op(op, operands, value)
 
     def depth_of(self, place: Place) -> int:
@@ -330,6 +338,11 @@ class NestValues(Walk):
         if at.wide:
             text = f"gather(lanes, {name}, {at.text}{', ' + keep if keep else ''})"
         else:
+            if self.may_be_zeros(op, at, mask):
+                self.zeroed.add((op.result, place))
+                row = self.row_or_zeros(name, at, mask)
+                text = f"lanes.load({plus(row, self.counter)})"
+                return Value(self.define(hint, text, self.inner), self.inner, True)
             pointer = self.pointer(name, at)
             if at.step != 1:
                 step = dim_text(at.step)
@@ -344,6 +357,24 @@ class NestValues(Walk):
             fill = broad(Value(number(other, element)), type)
             text = f"select({keep}, {text}, {fill})"
         return Value(self.define(hint, text, self.inner), self.inner, True)
+
+    def may_be_zeros(self, op: tile.Load, at: Value, mask: Value) -> bool:
+        """Whether a row is loaded as a whole or not at all: zeros stand for it then."""
+        uniform = mask.text != "true" and not mask.wide
+        if not uniform or at.step != 1 or op.other not in (None, 0) or self.vector is None:
+            return False
+        return self.nest.shape[self.vector] <= MOST_ZEROS
+
+    def row_or_zeros(self, name: str, at: Value, mask: Value) -> str:
+        text = f"{bracketed(mask.text)} ? {plus(name, at.text)} : zeros_for({name})"
+        return self.define(f"{name}_row", text, max(at.depth, mask.depth))
+
+    def reads_zeros(self, op: tile.Select, value: SSAValue, place: Place) -> bool:
+        """Whether a selection gives a row that is loaded, or the zeros that stand for it."""
+        at = self.operand_place(op, op.true, place)
+        zero = self.stages.is_zero(op.false) and math.copysign(1, op.false.owner.value) > 0  # type: ignore[union-attr]
+        same = isinstance(op.true.owner, tile.Load) and op.true.owner.mask is op.condition
+        return same and zero and (op.true, at) in self.zeroed
 
     def next_row(self, op: tile.Load) -> int:
         """How far the next program's row is, where this one's is long and read once more; else 0.

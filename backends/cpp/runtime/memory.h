@@ -243,6 +243,14 @@ AICC_INLINE void store_where(L lanes, T* p, lanes_of<T> x, mask m) {
   store_masked(p, as_memory<T>(x), lanes.active(m));
 }
 
+// What stands for a row that isn't there, for loads of up to 4096 elements.
+alignas(64) inline const char no_row[4096 * 8 + 2 * BYTES] = {};
+template <class T>
+AICC_INLINE const T* zeros_for(const T*) {
+  static_assert(sizeof(T) <= 8, "the row is too short");
+  return (const T*)no_row;
+}
+
 // n places from 0 on, W at a time: f(lanes, j) for each step.
 template <class F>
 AICC_INLINE void sweep(int64_t n, F f) {
