@@ -52,7 +52,7 @@ GROUP = 8
 """Kernels that are compiled in one go, at most: to read the headers takes as long as one or two."""
 
 FLAGS = (
-    *("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-w"),
+    *("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-w", "-ffunction-sections"),
     *("-fwrapv", "-fno-math-errno", "-fno-trapping-math"),
 )
 
@@ -127,11 +127,22 @@ class Builder:
             for group in groups:
                 group.result()
         paths += {digest_of(o): o for o in objects.values()}.values()
-        symbols = [f"-Wl,--defsym={s}={unique(s, o)}" for s, o in objects.items()]
-        # Two groups may both hold a kernel, which is then the same.
-        options = ["-shared", "-ldl", "-Wl,--allow-multiple-definition", *symbols]
-        made(path, lambda goal: self.run([*map(str, paths), *options, "-o", str(goal)]))
+        made(path, partial(self.link, [*map(str, paths)], objects))
         return path
+
+    def link(self, paths: Sequence[str], objects: Mapping[str, Path], goal: Path) -> None:
+        """Make a library of what kernels and the C interface need: groups may hold more."""
+        symbols = [f"-Wl,--defsym={s}={unique(s, o)}" for s, o in objects.items()]
+        exported = goal.with_suffix(".exports")
+        exported.write_text(
+            f"{{ global: model_*; {''.join(f'{s}; ' for s in objects)}local: *; }};"
+        )
+        options = [
+            *("-shared", "-ldl", "-Wl,--gc-sections", f"-Wl,--version-script={exported}"),
+            "-Wl,--allow-multiple-definition",  # of a kernel in two groups, the same in both
+        ]
+        self.run([*paths, *symbols, *options, "-o", str(goal)])
+        exported.unlink()
 
     def kernel_objects(
         self, objects: Mapping[str, Path], sources: Mapping[str, str], headers: Path

@@ -68,6 +68,16 @@ def test_kernels_of_one_name_are_told_apart(cache):
         assert values == [i, 100 + i, i if i < 10 else 100 + i]
 
 
+def test_a_library_has_no_other_models_kernels(cache):
+    """Though its objects may."""
+    texts = {n: SOURCE.replace("answer", n) for n in ("answer", "question")}
+    texts["question"] = 'extern "C" const char* question() { return "forty-two, or so"; }'
+    b = Builder("x86-64")
+    assert b"forty-two, or so" in b.library(texts).read_bytes()
+    alone = b.library({"answer": texts["answer"]}).read_bytes()
+    assert b"question" not in alone and b"answer" in alone
+
+
 @given(st.lists(st.integers(1, 900), max_size=60), st.integers(1, 32))
 def test_groups_hold_each_kernel_once(sizes, cores):
     sources = {f"k{i}": "x" * n for i, n in enumerate(sizes)}
