@@ -21,6 +21,16 @@ from aicc.passes.tiling.emitter import Emitter
 from aicc.passes.tiling.reductions import Reduction
 
 
+@dataclass(frozen=True)
+class Elements:
+    """Elements of a row, where they are `inside` it, and lanes of `first` without and with them."""
+
+    value: SSAValue
+    inside: SSAValue | None
+    before: SSAValue
+    after: SSAValue
+
+
 @dataclass(eq=False)
 class Online(ABC):
     """A sum over elements less `shift`, which only the reduction `first` of them is needed for."""
@@ -43,16 +53,8 @@ class Online(ABC):
         """What a loop carries for the sum at first."""
 
     @abstractmethod
-    def step(
-        self,
-        e: Emitter,
-        state: Sequence[SSAValue],
-        value: SSAValue,
-        inside: SSAValue | None,
-        before: SSAValue,
-        after: SSAValue,
-    ) -> list[SSAValue]:
-        """What is carried on: with elements, and `first` before them and with them."""
+    def step(self, e: Emitter, state: Sequence[SSAValue], new: Elements) -> list[SSAValue]:
+        """What is carried on, with more elements."""
 
     @abstractmethod
     def joined(
@@ -77,21 +79,14 @@ class ExpSum(Online):
         total.name_hint = "total"
         return [total]
 
-    def step(
-        self,
-        e: Emitter,
-        state: Sequence[SSAValue],
-        value: SSAValue,
-        inside: SSAValue | None,
-        before: SSAValue,
-        after: SSAValue,
-    ) -> list[SSAValue]:
+    def step(self, e: Emitter, state: Sequence[SSAValue], new: Elements) -> list[SSAValue]:
         """One exponential serves both: e^(−|x − max|) scales either the sum or the element.
 
         Infinities that are equal differ by 0 here. Beyond the row, −inf counts in lanes whose
         maximum is −inf too: `joined` multiplies these by 0.
         """
         s, (total,) = e.scalars, state
+        value, before = new.value, new.before
         gap = s.op("math.absf", s.op("arith.subf", value, before))
         gap = s.select(s.compare("oeq", value, before), s.full(0, gap), gap)
         factor = s.op("math.exp", s.op("arith.negf", gap))
@@ -127,26 +122,18 @@ class SquareSum(Online):
             value.name_hint = name
         return state
 
-    def step(
-        self,
-        e: Emitter,
-        state: Sequence[SSAValue],
-        value: SSAValue,
-        inside: SSAValue | None,
-        before: SSAValue,
-        after: SSAValue,
-    ) -> list[SSAValue]:
+    def step(self, e: Emitter, state: Sequence[SSAValue], new: Elements) -> list[SSAValue]:
         s, (total, step, count) = e.scalars, state
         one = s.full(1, step)
         now = s.op("arith.addf", step, one)
         weight = s.op("arith.divf", now, s.op("arith.maximumf", step, one))
-        mean = e.binary("arith.mulf", after, s.op("arith.divf", one, now))
-        away = e.binary("arith.subf", value, mean)
+        mean = e.binary("arith.mulf", new.after, s.op("arith.divf", one, now))
+        away = e.binary("arith.subf", new.value, mean)
         square = e.binary("arith.mulf", s.op("arith.mulf", away, away), weight)
         unit = s.full(1, count)
-        if inside is not None:
-            square = s.select(*e.together([inside, square, s.full(0, square)]))
-            unit = s.select(*e.together([inside, unit, s.full(0, unit)]))
+        if new.inside is not None:
+            square = s.select(*e.together([new.inside, square, s.full(0, square)]))
+            unit = s.select(*e.together([new.inside, unit, s.full(0, unit)]))
         return [s.op("arith.addf", total, square), now, s.op("arith.addf", count, unit)]
 
     def joined(

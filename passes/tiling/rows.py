@@ -18,7 +18,7 @@ from aicc.ir.tile.types import tile as tile_type
 from aicc.ir.types import shape_of
 from aicc.passes.tiling import nodes as n
 from aicc.passes.tiling.emitter import AxisVar, Emitter
-from aicc.passes.tiling.online import online_sums
+from aicc.passes.tiling.online import Elements, online_sums
 from aicc.passes.tiling.reductions import Reduction
 from aicc.passes.tiling.spaces import (
     Output,
@@ -268,10 +268,9 @@ class RowKernel:
         for node, plan in plans.items():
             if node in self.online:
                 first = self.online[node].first
-                old, new = before[first][0], after[first][0]
-                after[node] = self.online[node].step(
-                    e, before[node], values[first], inner.inside, old, new
-                )
+                lanes = before[first][0], after[first][0]
+                new = Elements(values[first], inner.inside, *lanes)
+                after[node] = self.online[node].step(e, before[node], new)
                 continue
             assert node.arg is not None and inner.index is not None
             total = before[node][0]
