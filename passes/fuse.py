@@ -31,6 +31,9 @@ from aicc.passes.fusion_groups import (
 Readers = dict[Group | Operation, dict[Group | Operation, None]]
 """The groups and other ops that read from each."""
 
+NEAREST = 8
+"""How many of the kernels before one it is compared with."""
+
 SEARCH = 256
 """How many ops a search for a cycle looks at before it gives up."""
 
@@ -104,10 +107,7 @@ class _Former:
                 continue
             reason = why_not(first, second, self.cost) or self.cycle(first, second)
             if reason is None:
-                both = merged(first, second)
-                both.ops.sort(key=self.index.__getitem__)
-                for member in both.ops:
-                    self.group_of[member] = both
+                self.joined(first, second)
             self.remark(value, op, reason)
 
     def belongs_elsewhere(self, first: Group, second: Group) -> bool:
@@ -201,25 +201,33 @@ class _Former:
         return None
 
     def join_siblings(self) -> None:
-        """Merge small kernels that go over one space and don't need one another: one start for all.
+        """Merge kernels that go over one space and don't need one another: one start for all.
 
+        They are small, or read much of the same.
         Kernels of one depth in the graph of kernels don't.
         """
         kinds: dict[tuple, list[Group]] = {}
         for unit, depth in self.depths().items():
             if isinstance(unit, Group) and unit.role is not Role.CONTRACTION:
                 kinds.setdefault((depth, unit.role, unit.space, unit.axes), []).append(unit)
-        for first, *others in kinds.values():
-            for second in others:
-                reason = why_not_beside(first, second, self.cost)
-                self.remark_beside(first, second, reason)
-                if reason is not None:
-                    first = second
-                    continue
-                first = merged(first, second)
-                first.ops.sort(key=self.index.__getitem__)
-                for member in first.ops:
-                    self.group_of[member] = first
+        for units in kinds.values():
+            kept: list[Group] = []
+            for second in units:
+                for i in reversed(range(len(kept))[-NEAREST:]):
+                    reason = why_not_beside(kept[i], second, self.cost)
+                    self.remark_beside(kept[i], second, reason)
+                    if reason is None:
+                        kept[i] = self.joined(kept[i], second)
+                        break
+                else:
+                    kept.append(second)
+
+    def joined(self, first: Group, second: Group) -> Group:
+        both = merged(first, second)
+        both.ops.sort(key=self.index.__getitem__)
+        for member in both.ops:
+            self.group_of[member] = both
+        return both
 
     def depths(self) -> dict[Group | Operation, int]:
         """Of groups and other ops, how many must run one after another before each, in order."""

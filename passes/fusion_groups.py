@@ -44,6 +44,9 @@ ADDRESSES = (Reshape, Transpose, Slice, Expand)
 """Ops that only say where an element lies: whoever reads through them loads from there."""
 
 
+LEAST_SHARED = 8
+"""Two kernels become one where both read at least one in so many of the bytes that they move."""
+
 PRODUCT_TILE = 128
 """Rows and columns of a product that one program computes, where costs are compared."""
 
@@ -169,8 +172,10 @@ def why_not_beside(first: Group, second: Group, cost: FusionCost) -> str | None:
     if None in first.space:
         return "a size is unknown"
     moved = sum(bytes_of(v) for g in (first, second) for v in (*g.inputs(), *g.outputs()))
-    if moved > cost.launch_bytes:
-        return f"they move {moved} bytes, which takes longer than to start a kernel"
+    shared = sum(map(bytes_of, set(first.inputs()) & set(second.inputs())))
+    if moved > cost.launch_bytes and shared * LEAST_SHARED < moved:
+        reason = "which takes longer than to start a kernel"
+        return f"they move {moved} bytes, {shared} of them for both, {reason}"
     return _too_large(first, second, cost)
 
 

@@ -41,6 +41,18 @@ func.func @spaces(%x: tensor<4x8xf32>, %y: tensor<8x4xf32>) -> (tensor<4x8xf32>,
   func.return %a, %b : tensor<4x8xf32>, tensor<8x4xf32>
 }
 
+// What both read is read once, also where another kernel stands between them.
+// CHECK-LABEL: func.func @shared
+// CHECK: %a, %c = graph.fused %x {role = "reduction", label = "reduce_sum_reduce_max"}
+// CHECK: graph.fused %y {role = "reduction", label = "reduce_min"}
+func.func @shared(%x: tensor<1024x1024xf32>, %y: tensor<1024x1024xf32>)
+    -> (tensor<1024xf32>, tensor<1024xf32>, tensor<1024xf32>) {
+  %a = graph.reduce_sum %x {axes = [1]} : (tensor<1024x1024xf32>) -> tensor<1024xf32>
+  %b = graph.reduce_min %y {axes = [1]} : (tensor<1024x1024xf32>) -> tensor<1024xf32>
+  %c = graph.reduce_max %x {axes = [1]} : (tensor<1024x1024xf32>) -> tensor<1024xf32>
+  func.return %a, %b, %c : tensor<1024xf32>, tensor<1024xf32>, tensor<1024xf32>
+}
+
 // … nor where moving the bytes takes longer than starting a kernel.
 // CHECK-LABEL: func.func @large
 // CHECK-COUNT-2: graph.fused
