@@ -340,9 +340,11 @@ def _take_apart(s: Sketch) -> SSAValue:
 
 
 def _split_shifted(s: Sketch) -> SSAValue:
-    x = s.input(s.pick([1, 32768], [1, 32771], [512, 64], [2048, 2, 16]))
+    """Parts of a variance are of one size; those of exponentials may be filled up."""
+    exponentials, lengths = s.flip(), ([1, 32768], [512, 64], [2048, 2, 16])
+    x = s.input(s.pick(*lengths, *([[1, 32771]] if exponentials else [])))
     axes, keepdims = [0, 1], s.flip()
-    if s.flip():
+    if exponentials:
         top = s.b.emit(graph.ReduceMax, x, axes=axes, keepdims=True)
         if s.flip():
             endless = s.b.emit(graph.IsInf, top)
