@@ -72,7 +72,7 @@ class Split(RewritePattern):
         dtype = element_type(op.input)
         if isinstance(op, ReduceMean) and not dtype.is_float:
             return
-        found = self.parts.of(shape, op.axes, padded=True)
+        found = self.parts.of(shape, op.axes, padded=dtype.bits >= 8)
         if found is not None:
             rewriter.replace(op, [], [halves(op, shape, *found)])
 

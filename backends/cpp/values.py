@@ -111,7 +111,7 @@ class NestValues(Walk):
             return self.load(op, place)
         if isinstance(tile_element(value.type), IndexType):
             return self.index_op(op, operands, value)
-        if isinstance(op, tile.Select) and self.reads_zeros(op, value, place):
+        if isinstance(op, tile.Select) and self.reads_zeros(op, place):
             return operands[1]
         return self.element_op(op, operands, value)
 
@@ -366,14 +366,16 @@ class NestValues(Walk):
         return self.nest.shape[self.vector] <= MOST_ZEROS
 
     def row_or_zeros(self, name: str, at: Value, mask: Value) -> str:
+        """Where a row of a buffer begins, or one of zeros."""
         text = f"{bracketed(mask.text)} ? {plus(name, at.text)} : zeros_for({name})"
         return self.define(f"{name}_row", text, max(at.depth, mask.depth))
 
-    def reads_zeros(self, op: tile.Select, value: SSAValue, place: Place) -> bool:
+    def reads_zeros(self, op: tile.Select, place: Place) -> bool:
         """Whether a selection gives a row that is loaded, or the zeros that stand for it."""
         at = self.operand_place(op, op.true, place)
-        zero = self.stages.is_zero(op.false) and math.copysign(1, op.false.owner.value) > 0  # type: ignore[union-attr]
-        same = isinstance(op.true.owner, tile.Load) and op.true.owner.mask is op.condition
+        fill, read = op.false.owner, op.true.owner
+        zero = isinstance(fill, tile.Full) and fill.value == 0 and math.copysign(1, fill.value) > 0
+        same = isinstance(read, tile.Load) and read.mask is op.condition
         return same and zero and (op.true, at) in self.zeroed
 
     def next_row(self, op: tile.Load) -> int:
