@@ -16,7 +16,6 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from aicc.ir import tile
-from aicc.ir.constants import DenseAttr
 from aicc.ir.graph import Constant
 from aicc.ir.interfaces import remark
 from aicc.ir.memory import aligned, empty
@@ -154,11 +153,7 @@ def constant_in_panels(source: SSAValue, operand: Operand, panels: Panels) -> Co
     columns = operand.side == "columns"
     matrix = array.reshape(depth, size) if columns else array.reshape(size, depth).T
     stored = panels.pack(matrix)
-    if (name := constant.value.resource) is not None:
-        name = f"{name}.{operand.side}{panels.width}"
-        made = Constant.make(value=DenseAttr.make(stored, name))
-    else:
-        made = derived_constant(source, stored)
+    made = derived_constant(source, stored, f"{operand.side}{panels.width}")
     made.location = constant.location
     made.result.name_hint = source.name_hint
     Rewriter.insert_op(made, InsertPoint.before(constant))

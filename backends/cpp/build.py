@@ -115,9 +115,9 @@ class Builder:
         missing = {s: kernels[s] for s, o in objects.items() if not kept(o)}
         sources = [*kernels.values(), *([model] if model else [])]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
+            headers = self.headers()  # once, before all that is compiled behind them
             names = [*products_of(sources), *(["model.cpp"] if model else [])]
             runtime = [pool.submit(self.runtime_object, n) for n in names]
-            headers = self.headers()
             groups = [
                 pool.submit(self.kernel_objects, {s: objects[s] for s in group}, group, headers)
                 for group in grouped(missing)
@@ -188,7 +188,8 @@ class Builder:
         missing = {p: make for p, make in wanted.items() if p not in STARTED and not p.exists()}
         if missing:
             pool = ThreadPoolExecutor(max((os.cpu_count() or 1) - 1, 1))  # one core is in use
-            STARTED.update({p: pool.submit(made, p, make) for p, make in missing.items()})
+            for path, make in missing.items():  # the headers first: the others wait for them
+                STARTED[path] = pool.submit(made, path, make)
             pool.shutdown(wait=False)
 
     def runtime_path(self, name: str) -> Path:

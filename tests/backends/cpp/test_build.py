@@ -88,6 +88,16 @@ def test_groups_hold_each_kernel_once(sizes, cores):
     assert len(groups) >= min(len(sources), cores)
 
 
+def test_headers_are_precompiled_once(cache, monkeypatch):
+    """Though every source of the runtime, and kernels beside them, wait for them."""
+    made, plain = [], Builder.make_headers
+    monkeypatch.setattr(
+        Builder, "make_headers", lambda b, goal: made.append(goal) or plain(b, goal)
+    )
+    Builder("x86-64").library({"answer": f"// matrix<float> places<float> matrix<f16>\n{SOURCE}"})
+    assert len(made) == 1
+
+
 def test_the_compilers_errors_are_shown(cache):
     with pytest.raises(BuildError, match="nonsense"):
         Builder("x86-64").library({"bad": "int f() { return nonsense; }"})
