@@ -22,6 +22,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dce": _pass("dce", "DeadCodeElimination"),
     "decompose": _pass("decompose", "Decompose"),
     "equalize-weights": _pass("equalize_weights", "EqualizeWeights"),
+    "fixpipe-scales": _pass("fixpipe_scales", "FixpipeScales"),
     "fractal-weights": _pass("fractal_weights", "FractalWeights"),
     "fuse": _pass("fuse", "Fuse"),
     "gather-log-softmax": _pass("gather_log_softmax", "GatherLogSoftmax"),

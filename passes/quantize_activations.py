@@ -17,7 +17,7 @@ from aicc.ir.types import element_type
 from aicc.passes.quantization.calibration import histograms
 from aicc.passes.quantization.layers import Layer, by_input, constants, layers_of
 from aicc.passes.quantization.observers import METHODS, Histogram, percentile
-from aicc.passes.quantization.schemes import Parameters, Scheme
+from aicc.passes.quantization.schemes import ALL_BITS, Parameters, Scheme, check_scale_bits
 
 SATURATING = 0.01
 """The part of all samples' values beyond the range from which on a remark says so."""
@@ -29,7 +29,7 @@ class QuantizeActivations(ModulePass):
 
     One scale serves the whole tensor, and all layers that read it share it. `observer` says how the
     range is chosen: minmax, percentile (all but ``100 − percentile`` hundredths of the values),
-    mse or entropy.
+    mse or entropy. Scales keep `scale_bits` significant bits (see `fixpipe-scales`).
     """
 
     name = "quantize-activations"
@@ -37,6 +37,7 @@ class QuantizeActivations(ModulePass):
     symmetric: bool = False
     observer: str = "minmax"
     percentile: float = 99.99
+    scale_bits: int = ALL_BITS
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,6 +45,7 @@ class QuantizeActivations(ModulePass):
             raise ValueError(f"no observer '{self.observer}' (there are: {', '.join(METHODS)})")
         if not 50 < self.percentile <= 100:
             raise ValueError(f"percentile is {self.percentile}: write a number from 50 to 100")
+        check_scale_bits(self.scale_bits)
         if self.dtype not in ("i8", "ui8", "f8E4M3FN", "f8E5M2"):
             raise ValueError(f"activations can't be {self.dtype}")
 
@@ -66,7 +68,7 @@ class QuantizeActivations(ModulePass):
                 "give samples that differ"
             )
         symmetric = self.symmetric or self.dtype.startswith("f8")
-        scheme = Scheme(dtype_of(self.dtype), symmetric)
+        scheme = Scheme(dtype_of(self.dtype), symmetric, scale_bits=self.scale_bits)
         parameters = scheme.parameters(*map(np.asarray, self.range(seen, scheme)))
         self.check_saturation(name, seen, parameters, ctx)
         b = readers[0].builder()

@@ -22,7 +22,13 @@ from aicc.passes.quantization.layers import (
     layers_of,
     scale_input,
 )
-from aicc.passes.quantization.schemes import LEAST_SCALE, Scheme, fitted
+from aicc.passes.quantization.schemes import (
+    ALL_BITS,
+    LEAST_SCALE,
+    Scheme,
+    check_scale_bits,
+    fitted,
+)
 
 DTYPES = ("i8", "ui8", "i4", "ui4", "f8E4M3FN", "f8E5M2", "f4E2M1FN")
 
@@ -36,7 +42,8 @@ class QuantizeWeights(ModulePass):
     Each output channel has a scale, or with `per_channel` off the whole tensor, or with a `group`
     each run of so many weights that are summed for one channel (matmuls only: a convolution's keep
     a scale a channel). Symmetric i4 has signed scales (`Scheme`). With `scales` of f8E4M3FN there
-    is a factor for the whole tensor besides, by which what the layer reads is multiplied. `search`
+    is a factor for the whole tensor besides, by which what the layer reads is multiplied. Scales
+    keep `scale_bits` significant bits (see `fixpipe-scales`). `search`
     takes the scale of least squared error instead of that of the whole range; with `weigh` each
     error counts as much as the mean square of what the weight is multiplied by on the samples.
     `gptq` chooses codes one input channel after another, each making up for what those before it
@@ -51,6 +58,7 @@ class QuantizeWeights(ModulePass):
     per_channel: bool = True
     group: int = 0
     scales: str = "f32"
+    scale_bits: int = ALL_BITS
     search: bool = False
     weigh: bool = False
     gptq: bool = False
@@ -66,6 +74,7 @@ class QuantizeWeights(ModulePass):
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"weights can't be {self.dtype} (there are: {', '.join(DTYPES)})")
+        check_scale_bits(self.scale_bits)
         if self.group and (self.group < 16 or self.group & (self.group - 1)):
             raise ValueError(f"groups of {self.group}: write 0, or a power of 2 from 16 on")
 
@@ -87,7 +96,15 @@ class QuantizeWeights(ModulePass):
         group = self.group if not layer.is_convolution else 0
         axis = layer.summed_axis if group else layer.channel_axis if self.per_channel else None
         signed = self.symmetric and self.dtype == "i4"
-        return Scheme(dtype_of(self.dtype), self.symmetric, axis, group, self.scales, signed)
+        return Scheme(
+            dtype_of(self.dtype),
+            self.symmetric,
+            axis,
+            group,
+            self.scales,
+            signed,
+            self.scale_bits,
+        )
 
     def quantize(self, layer: Layer, seen: Statistics | None, ctx: Context) -> None:
         weight = layer.array()

@@ -68,9 +68,10 @@ class TargetDescription:
     have room in the memory of one core, `place` where they lie there, as what a `tile.kernel` calls
     `queues`, `places` and `cubes`; nothing for one that it can't print. `reads_fractals` says
     whether a `tile.kernel` reads right operands in fractals as they lie (see the pass
-    `fractal-weights`), `integer_products` whether products of dequantized operands are to become
-    products of integers. `layout_cost` is how many bytes' worth of time a convolution or pooling
-    loses with channels first or last.
+    `fractal-weights`), `dequantizes` whether all scales in words of one are applied to sums that
+    leave the cube unit (see `fixpipe-scales`), `integer_products` whether products of dequantized
+    operands are to become products of integers. `layout_cost` is how many bytes' worth of time a
+    convolution or pooling loses with channels first or last.
     """
 
     name: str
@@ -78,6 +79,7 @@ class TargetDescription:
     fits: Callable[[Operation], bool] = _keeps_all
     place: Callable[[Operation], Mapping[str, dict[str, int]]] = _places_nothing
     reads_fractals: Callable[[Operation], bool] = _keeps_all
+    dequantizes: Callable[[Operation], bool] = _keeps_all
     integer_products: bool = True
     layout_cost: Callable[[GraphOp, bool], float] = _no_cost
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from xdsl.dialects import scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
@@ -22,6 +23,7 @@ from aicc.ir.constants import DenseAttr
 from aicc.ir.interfaces import Evaluator, TargetDescription
 from aicc.ir.module import input_names, main_of, output_names
 from aicc.ir.op import GraphOp
+from aicc.ir.tile.dequantized import dequantized
 
 FORMS = ("asc", "custom_op")
 """Kinds of projects."""
@@ -64,6 +66,17 @@ def reads_fractals(kernel: Operation) -> bool:
     return False
 
 
+def dequantizes(kernel: Operation) -> bool:
+    """Whether Fixpipe applies all scales that lie as its words do."""
+    assert isinstance(kernel, tile.Kernel)
+    with suppress(Unprintable, Overflow):
+        printer = KernelPrinter(kernel)
+        loops = (op for op in kernel.body.walk() if isinstance(op, scf.ForOp))
+        found = [f for op in loops for r in op.results if (f := dequantized(r)) is not None]
+        return all(f.scale in printer.in_fixpipe for f in found if f.is_paired)
+    return False
+
+
 def keeps_in_project(op: GraphOp) -> bool:
     """As other targets of tiles, but no loops, which its host can't run: they are unrolled."""
     return keeps(op) and not isinstance(op, graph.Loop)
@@ -74,10 +87,16 @@ class AscendBackend(Evaluated):
 
     name = "ascendc"
     description = TargetDescription(
-        "ascendc", keeps_in_project, fits, placed, reads_fractals, layout_cost=layout_cost
+        "ascendc",
+        keeps_in_project,
+        fits,
+        placed,
+        reads_fractals,
+        dequantizes,
+        layout_cost=layout_cost,
     )
     to_tiles = TO_TILES.replace("lower-to-tile", f"pad-images,lower-to-tile{{longest={LONGEST}}}")
-    lowering = f"{to_tiles},fit-tiles,fractal-weights,place-tiles,dce,plan-memory"
+    lowering = f"{to_tiles},fit-tiles,fractal-weights,fixpipe-scales,place-tiles,dce,plan-memory"
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator = evaluator

@@ -32,12 +32,16 @@ class Blocks(Vectors):
         early = [op for op in block.ops if self.is_scalar(op)]
         for op in early:
             self.named(op, self.step)
+        for op in block.ops:
+            if isinstance(op, scf.ForOp):
+                self.plan_fixpipe(op)
         loads = [op for op in block.ops if isinstance(op, tile.Load) and self.comes_first(op)]
         with self.method(self.fresh(f"CopyIn{where}")):
             for op in loads:
                 self.named(op, self.copy_early)
         for op in block.ops:
-            if op not in early and not isinstance(op, (tile.Return, scf.YieldOp)):
+            done = op in early or op in self.in_fixpipe
+            if not done and not isinstance(op, (tile.Return, scf.YieldOp)):
                 self.named(op, self.step)
 
     def leave_block(self, where: str = "") -> None:
@@ -69,6 +73,7 @@ class Blocks(Vectors):
         """Whether a load's copies can be before all else in its block."""
         if (
             self.is_direct(op)
+            or op in self.in_fixpipe
             or self.strips_of(op) is None
             or not self.is_known(*op.subscripts, op.mask)
         ):

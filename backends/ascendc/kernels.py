@@ -160,7 +160,8 @@ class KernelPrinter(Blocks):
         for a in args:
             assert isinstance(a.type, tile.BufferType)
             name, type = self.buffers[a], self.memory_type(a)
-            size = dim_text(product_of(d for d in a.type.shape if d is not None))
+            dims = a.type.shape[:1] if a in self.quant_words else a.type.shape
+            size = dim_text(product_of(d for d in dims if d is not None))
             shape = f"{a.type.dtype}[{format_dims(a.type.shape)}]"
             lines.append(
                 f"    {name}Gm.SetGlobalBuffer((__gm__ {type}*){name}, {size});  // {shape}"
@@ -204,10 +205,9 @@ class KernelPrinter(Blocks):
             for t in self.pool
         ]
 
-    @staticmethod
-    def memory_type(buffer: SSAValue) -> str:
+    def memory_type(self, buffer: SSAValue) -> str:
         assert isinstance(buffer.type, tile.BufferType)
-        return memory_type(buffer.type.dtype)
+        return "uint64_t" if buffer in self.quant_words else memory_type(buffer.type.dtype)
 
     def launcher(self) -> str:
         """The host's function that launches the kernel on buffers."""

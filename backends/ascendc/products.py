@@ -7,10 +7,12 @@ tile by tile.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, scf
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from aicc.backends.ascendc.indices import is_float
 from aicc.backends.ascendc.locals import BLOCK, Local, up
@@ -19,6 +21,7 @@ from aicc.backends.ascendc.spellings import SIZES
 from aicc.backends.c_text import Unprintable, bracketed, dim_text, plus
 from aicc.ir import tile
 from aicc.ir.symbols import Dim
+from aicc.ir.tile.dequantized import Dequantized, dequantized
 
 L0_BYTES = 64 * 1024
 """What the cube unit's memories for operands hold each."""
@@ -29,6 +32,12 @@ LEAST = 16
 FRACTAL_BYTES = 32
 """What a row of a fractal holds; `LEAST` rows make one."""
 
+SUMS = {"int8_t": "int32_t"}
+"""What products of a type are added up in; others in float."""
+
+BIASES = 256
+"""Biases that the bias table holds."""
+
 DEPTH = 2
 """Blocks of each operand that L1 holds, one of them filled while another is read."""
 
@@ -38,7 +47,8 @@ class Product:
     """A kind of product: types of elements and sums, and sizes as the tiling says them.
 
     `m`, `n` and `k` are what one call multiplies; `a` and `b` the matrices' sizes in memory, and
-    `formats` the order of their elements there: by rows (ND), or in fractals (NZ).
+    `formats` the order of their elements there: by rows (ND), or in fractals (NZ). Sums of bytes
+    that are halves are dequantized on their way out of L0C.
     """
 
     type: str
@@ -50,6 +60,7 @@ class Product:
     b: tuple[Dim, Dim]
     positions: tuple[str, str]
     formats: tuple[str, str] = ("ND", "ND")
+    has_bias: bool = False
 
     def declared(self) -> str:
         """The type of the object that multiplies."""
@@ -58,7 +69,8 @@ class Product:
             for place, form in zip(self.positions, self.formats, strict=True)
         )
         sums = f"matmul::MatmulType<TPosition::VECIN, CubeFormat::ND, {self.sums}>"
-        return f"matmul::Matmul<{sides}, {sums}>"
+        bias = ", matmul::MatmulType<TPosition::GM, CubeFormat::ND, int32_t>"
+        return f"matmul::Matmul<{sides}, {sums}{bias if self.has_bias else ''}>"
 
     @property
     def depth(self) -> int:
@@ -82,7 +94,7 @@ class Product:
                 "stepKa": 1,
                 "stepKb": 1,
             },
-            **{"isBias": 0, "iterateOrder": 0, "dbL0A": 2, "dbL0B": 2, "dbL0C": 1},
+            **{"isBias": int(self.has_bias), "iterateOrder": 0, "dbL0A": 2, "dbL0B": 2, "dbL0C": 1},
         }
         return [f"  {name}.{k} = {dim_text(v)};" for k, v in values.items()]
 
@@ -127,6 +139,12 @@ class Products(Rows):
         self.matmuls: dict[Product, str] = {}
         self.fractals: set[tile.Load] = set()
         """Loads of what lies in fractals that the cube unit reads itself."""
+        self.dequantized: dict[scf.ForOp, Dequantized] = {}
+        """Loops whose sums Fixpipe dequantizes."""
+        self.in_fixpipe: set[Operation] = set()
+        """What it does: loads of its parameters, and all between the sums and the result."""
+        self.quant_words: set[SSAValue] = set()
+        """Buffers of its scales, words of 64 bits."""
 
     def matmul(self, product: Product) -> str:
         """The object that makes products of a kind."""
@@ -145,10 +163,18 @@ class Products(Rows):
         k = depths[1] if depths[0] == whole else depths[0]
         self.multiply(op, op.acc, op.result, up(self.shape(op.a)[1], LEAST), k)
 
-    def multiply(self, op: tile.Dot, acc: SSAValue, result: SSAValue, depth: Dim, k: str) -> None:
+    def multiply(
+        self,
+        op: tile.Dot,
+        acc: SSAValue,
+        result: SSAValue,
+        depth: Dim,
+        k: str,
+        on_the_way: Dequantized | None = None,
+    ) -> None:
         """The product of the operands of a dot, which is `k` deep, and at most `depth`."""
         a, b = self.operand(op.a, 1), self.operand(op.b, 0)
-        product = self.sums_of(op, a.type)
+        product = self.sums_of(op, "half" if on_the_way else SUMS.get(a.type, "float"))
         m, n = product.rows, product.pitch
         left = (a.pitch, depth) if a.crossed else (m, a.pitch)
         right = (b.pitch, n) if b.crossed else (depth, b.pitch)
@@ -157,7 +183,9 @@ class Products(Rows):
             right = (b.rows, up(b.pitch, FRACTAL_BYTES // SIZES[b.type]))
             self.fractals.update(o for o in [op.b.owner] if isinstance(o, tile.Load))
         places, formats = (a.position, b.position), ("ND", "NZ" if b.rows else "ND")
-        name = self.matmul(Product(a.type, product.type, m, n, depth, left, right, places, formats))
+        bias = on_the_way.bias if on_the_way else None
+        sizes = m, n, depth, left, right
+        name = self.matmul(Product(a.type, product.type, *sizes, places, formats, bias is not None))
         if a.local is not None or b.local is not None:
             self.sync("V_MTE3", "MTE2_MTE3", "S_MTE3")
         for side, matrix in (("A", a), ("B", b)):
@@ -165,6 +193,10 @@ class Products(Rows):
                 self.touched(matrix.local)
             flag = ", true" if matrix.crossed else ""
             self.line(f"{name}.SetTensor{side}({matrix.start}{flag});")
+        if bias is not None:
+            self.line(f"{name}.SetBias({self.parameters_of(bias)});")
+        if on_the_way:
+            self.line(f"{name}.SetQuantVector({self.parameters_of(on_the_way.scale)});")
         self.line(f"{name}.SetTail({self.count(op.a, 0)}, {self.count(op.b, 1)}, {k});")
         self.vector_line(f"{name}.IterateAll({product.name});", product, [])
         self.add_to(acc, result, product)
@@ -196,8 +228,7 @@ class Products(Rows):
         """The tile that a product goes to."""
         if 1 in self.shape(op.result):
             raise Unprintable("a product of one row or column")
-        sums = "int32_t" if type == "int8_t" else "float"
-        return self.scratch("product", sums, self.shape(op.result))
+        return self.scratch("product", type, self.shape(op.result))
 
     def add_to(self, acc: SSAValue, result: SSAValue, product: Local) -> None:
         """The sums so far with those of a product."""
@@ -211,15 +242,48 @@ class Products(Rows):
 
     def whole_product(self, op: scf.ForOp) -> bool:
         """Write a loop that adds up products of what it loads as one product, if it is one."""
-        dot, k = self.only_dot(op), self.extents.size_of(op.ub)
-        if dot is None or k is None or self.extents.size_of(op.lb) != 0:
-            return False
+        with self.first_round(op):
+            if (dot := self.direct_dot(op)) is None:
+                return False
+            k, on_the_way = self.extents.size_of(op.ub), self.dequantized.get(op)
+            assert k is not None
+            result = on_the_way.result if on_the_way else op.results[0]
+            self.multiply(dot, op.iter_args[0], result, k, dim_text(k), on_the_way)
+            return True
+
+    @contextmanager
+    def first_round(self, op: scf.ForOp) -> Iterator[None]:
+        """Names as they are where a loop begins."""
         names = dict(self.names)
         self.names[op.body.block.args[0]] = "0"
-        if all(self.is_direct(o) for o in op.body.block.ops if isinstance(o, tile.Load)):
-            self.multiply(dot, op.iter_args[0], op.results[0], k, dim_text(k))
+        yield
         self.names = names
-        return op.results[0] in self.locals
+
+    def direct_dot(self, op: scf.ForOp) -> tile.Dot | None:
+        """The product that a loop is, of matrices in device memory."""
+        known = self.extents.size_of(op.ub) is not None and self.extents.size_of(op.lb) == 0
+        loads = (o for o in op.body.block.ops if isinstance(o, tile.Load))
+        dot = self.only_dot(op) if known else None
+        return dot if dot is not None and all(map(self.is_direct, loads)) else None
+
+    def plan_fixpipe(self, op: scf.ForOp) -> None:
+        """Leave to Fixpipe what is done with a loop's sums, if it can do that."""
+        found = dequantized(op.results[0]) if len(op.results) == 1 else None
+        with self.first_round(op):
+            if found is None or not found.is_paired or (dot := self.direct_dot(op)) is None:
+                return
+            fits = found.bias is None or (self.shape(dot.result)[1] <= BIASES and not found.minus)
+            if not fits or self.constant(op.iter_args[0]) != 0:
+                return
+        self.dequantized[op] = found
+        parameters = [load for load in (found.bias, found.scale) if load is not None]
+        self.in_fixpipe.update((*parameters, *found.steps))
+        self.quant_words.add(found.scale.buffer)
+
+    def parameters_of(self, load: tile.Load) -> str:
+        """Where a column's parameter of Fixpipe lies in device memory, and those of the next do."""
+        (column,) = load.subscripts
+        return f"{self.gm(load.buffer)}[{self.text(column, self.fitted(column, ['0', '0']))}]"
 
     def only_dot(self, op: scf.ForOp) -> tile.Dot | None:
         """The product that is all that a loop computes."""

@@ -12,6 +12,16 @@ LEAST_SCALE = np.float32(2.0**-126)
 """Scales stay normal numbers: those of tensors that are zero too."""
 
 
+ALL_BITS = 24
+"""Significant bits of a float32."""
+
+
+def check_scale_bits(bits: int) -> None:
+    """Raise ValueError for a number of significant bits that scales can't have."""
+    if not 1 <= bits <= ALL_BITS:
+        raise ValueError(f"scales of {bits} bits: write a number from 1 to {ALL_BITS}")
+
+
 @dataclass(frozen=True)
 class Scheme:
     """What a tensor is quantized to.
@@ -22,7 +32,8 @@ class Scheme:
     integers, leaves out the least one, so that both ends are equally far; unless it is `signed`:
     then the number of largest magnitude has the least code, and the scale is negative where that
     number is positive. With 4 bits that makes steps an eighth smaller. `scale_dtype` is what scales
-    are rounded to.
+    are rounded to; with fewer than 24 `scale_bits` they are rounded away from zero to that many
+    significant bits.
     """
 
     dtype: DType
@@ -31,6 +42,7 @@ class Scheme:
     group: int = 0
     scale_dtype: str = "f32"
     signed: bool = False
+    scale_bits: int = ALL_BITS
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -69,6 +81,10 @@ class Scheme:
 
     def rounded_scale(self, scale: np.ndarray) -> np.ndarray:
         """Scales as `scale_dtype`, in float32; powers of two are taken upwards."""
+        if self.scale_bits < ALL_BITS:
+            part, exponent = np.frexp(scale)
+            digits = np.ldexp(np.abs(part), self.scale_bits)
+            scale = np.ldexp(np.copysign(np.ceil(digits), part), exponent - self.scale_bits)
         if self.scale_dtype == "f8E8M0FNU":
             return np.exp2(np.ceil(np.log2(scale))).astype(np.float32)
         kept = scale.astype(dtype_of(self.scale_dtype).np).astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +87,23 @@ def test_a_search_never_loses_more(dtype, shared, seed):
     plain, searched = (fitted(x, scheme(dtype, True, *shared), search=s) for s in (False, True))
     lost = [np.square(p.rounded(x) - x, dtype=np.float64).sum() for p in (plain, searched)]
     assert lost[1] <= lost[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 23), st.sampled_from(["i8", "i4"]), st.integers(0, 2**31))
+def test_scales_of_few_bits_are_the_next_larger_ones(bits, dtype, seed):
+    """Products of two scales of 5 bits have 10, which is exact wherever 11 are kept."""
+    rng = np.random.default_rng(seed)
+    low = -np.exp(rng.normal(0, 20, 50)) * (1e-38 if seed % 7 == 0 else 1)
+    high = low * -rng.normal(1, 0.3, 50)
+    signed = dtype == "i4"
+    kind = Scheme(dtype_of(dtype), axis=0, signed=signed)
+    whole = kind.parameters(low, high).scale.astype(np.float64)
+    short = replace(kind, scale_bits=bits).parameters(low, high).scale.astype(np.float64)
+    digits = np.ldexp(np.frexp(np.abs(short))[0], bits)
+    assert (digits == np.rint(digits)).all() and (np.sign(short) == np.sign(whole)).all()
+    grown = np.abs(short) / np.abs(whole)
+    assert (grown >= 1 - 1e-7).all() and (grown <= 1 + 2.0 ** (1 - bits) + 1e-7).all()
 
 
 def test_scales_that_are_powers_of_two_cover_the_range():
@@ -286,6 +305,8 @@ def test_scales_that_saturate_are_told_of():
         ("quantize-weights{group=24}", "groups of 24"),
         ("quantize-activations{observer=best}", "no observer 'best'"),
         ("quantize-activations{percentile=20.0}", "percentile is 20"),
+        ("quantize-weights{scale-bits=0}", "scales of 0 bits"),
+        ("quantize-activations{scale-bits=25}", "scales of 25 bits"),
         ("smooth-activations{alpha=2.0}", "alpha is 2"),
     ],
 )

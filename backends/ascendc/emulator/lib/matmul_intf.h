@@ -28,6 +28,8 @@ class Matmul {
   using TA = typename A::T;
   using TB = typename B::T;
   using TC = typename C::T;
+  using Sum = std::conditional_t<std::is_same_v<TA, int8_t>, int32_t, float>;
+  static constexpr bool DEQUANTIZES = std::is_same_v<TA, int8_t> && std::is_same_v<TC, half>;
 
   void Init(const TCubeTiling* given) {
     tiling = given;
@@ -49,6 +51,10 @@ class Matmul {
     static_assert(B::pos == AscendC::TPosition::GM, "Matmul: B isn't declared to be in GM");
     far_b = x, down = transposed, has_b = true;
   }
+  // A bias for each column, added to the sums before all else.
+  void SetBias(const AscendC::GlobalTensor<typename BIAS::T>& x) { bias = x, has_bias = true; }
+  // A word for each column, whose lower half is a float that sums of bytes are multiplied by.
+  void SetQuantVector(const AscendC::GlobalTensor<uint64_t>& x) { scales = x, has_scales = true; }
   // How much of the last tile counts.
   void SetTail(int rows = -1, int columns = -1, int depth = -1) {
     m = rows < 0 ? m : rows, n = columns < 0 ? n : columns, k = depth < 0 ? k : depth;
@@ -81,14 +87,15 @@ class Matmul {
     emulator::know(c.first, M * N * int64_t(sizeof(TC)), false);
     const TA* x = FAR_A ? far_a.GetPhyAddr() : a.data();
     const TB* y = FAR_B ? far_b.GetPhyAddr() : b.data();
-    std::vector<TC> row(size_t(n), TC(0));
+    const auto first = starts();
+    std::vector<Sum> row(first.size());
     for (int64_t i = 0; i < m; ++i) {
-      std::fill(row.begin(), row.end(), TC(0));
+      row = first;
       for (int64_t p = 0; p < k; ++p) {
-        const TC left = TC(number(x[at_a(i, p)]));
-        for (int64_t j = 0; j < n; ++j) row[size_t(j)] += left * TC(number(y[at_b(p, j)]));
+        const Sum left = Sum(number(x[at_a(i, p)]));
+        for (int64_t j = 0; j < n; ++j) row[size_t(j)] += left * Sum(number(y[at_b(p, j)]));
       }
-      std::copy(row.begin(), row.end(), c.data() + i * N);
+      for (int64_t j = 0; j < n; ++j) c.data()[i * N + j] = out(row[size_t(j)], j);
       emulator::know(c.first + i * N * int64_t(sizeof(TC)), n * int64_t(sizeof(TC)));
     }
     for (pipe_t pipe : {PIPE_V, PIPE_MTE2, PIPE_S}) emulator::here().wait(pipe, PIPE_MTE3);
@@ -102,14 +109,51 @@ class Matmul {
   AscendC::LocalTensor<TB> b;
   AscendC::GlobalTensor<TA> far_a;
   AscendC::GlobalTensor<TB> far_b;
-  bool across = false, down = false, has_a = false, has_b = false;
+  AscendC::GlobalTensor<typename BIAS::T> bias;
+  AscendC::GlobalTensor<uint64_t> scales;
+  bool across = false, down = false, has_a = false, has_b = false, has_bias = false;
+  bool has_scales = false;
   int m = 0, n = 0, k = 0;
 
   static_assert(AscendC::emulator::one_of<TA, half, bfloat16_t, float, int8_t>,
                 "Matmul takes half, bfloat16_t, float and int8_t");
   static_assert(std::is_same_v<TA, TB>, "Matmul takes operands of one type");
-  static_assert(std::is_same_v<TC, std::conditional_t<std::is_same_v<TA, int8_t>, int32_t, float>>,
-                "Matmul sums in float, int8_t in int32_t");
+  static_assert(std::is_same_v<TC, Sum> || DEQUANTIZES,
+                "Matmul sums in float, int8_t in int32_t; sums of int8_t go out as half, too");
+  static_assert(std::is_same_v<BIAS, C> || std::is_same_v<typename BIAS::T, Sum>,
+                "Matmul takes a bias of the sums' type");
+
+  // Sums before the first product.
+  std::vector<Sum> starts() const {
+    using namespace AscendC;
+    std::vector<Sum> found(size_t(n), Sum(0));
+    if (has_bias != (tiling->isBias != 0)) emulator::fail("Matmul: SetBias and isBias don't agree");
+    if (DEQUANTIZES != has_scales) emulator::fail("Matmul: half of int8_t needs SetQuantVector, and nothing else does");
+    if constexpr (!std::is_same_v<BIAS, C>)
+      if (has_bias) {
+        bias.check(0, n);
+        emulator::here().count->tensors[bias.label].read += n * int64_t(sizeof(Sum));
+        std::copy(bias.GetPhyAddr(), bias.GetPhyAddr() + n, found.begin());
+      }
+    if (has_scales) {
+      scales.check(0, n);
+      emulator::here().count->tensors[scales.label].read += n * 8;
+    }
+    return found;
+  }
+  // A sum on its way out of L0C. Fixpipe's floats have 10 bits of mantissa, and what is too large
+  // for a half becomes the largest one.
+  TC out(Sum sum, int64_t column) const {
+    if constexpr (DEQUANTIZES) {
+      const uint32_t bits = uint32_t(scales.GetPhyAddr()[column]) & ~uint32_t(0x1fff);
+      float scale;
+      std::memcpy(&scale, &bits, sizeof scale);
+      const float x = float(sum) * scale;
+      return TC(x > 65504.f ? 65504.f : x < -65504.f ? -65504.f : x);
+    } else {
+      return sum;
+    }
+  }
 
   // Checks what is read of an operand of so many rows and columns.
   template <bool FAR, class T, class F>
@@ -145,6 +189,7 @@ class Matmul {
     struct { const char* name; int64_t bytes, has; } memories[] = {
         {"L0A", int64_t(t.baseM) * t.baseK * int64_t(sizeof(TA)) * copies_a, 64 * 1024},
         {"L0B", int64_t(t.baseK) * t.baseN * int64_t(sizeof(TB)) * copies_b, 64 * 1024},
+        {"the bias table", t.isBias ? int64_t(t.baseN) * 4 : 0, 1024},
         {"L0C", int64_t(t.baseM) * t.baseN * 4 * t.dbL0C, 128 * 1024},
         {"L1", (int64_t(t.baseM) * t.baseK * t.depthA1 + int64_t(t.baseK) * t.baseN * t.depthB1) *
                    int64_t(sizeof(TA)), 512 * 1024 - 256}};
