@@ -229,15 +229,16 @@ def compile(
     """Compile a model.
 
     `model`: a path (.onnx, .pt2, .mlir), ``"package.module:factory"``, an ONNX ModelProto, a torch
-    module, ExportedProgram or fx.GraphModule, or a graph module. `inputs`: example inputs, needed
-    for torch modules, and for ONNX models whose structure depends on an input's value. `target`: by
-    default "triton" where there is a GPU, else "cpp", or "numpy" without a C++ compiler. `dims`:
-    sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs the module before and
-    after each pass and stops at the first that changes the result. `remarks`: a list that takes the
-    lines in which passes explain their decisions (what `fuse` fused, and why not the rest).
-    `chips`: what kernels are scheduled for (``["sm_90"]``), by default the GPU that is there.
-    `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names. `layout`:
-    where images' channels lie: "auto" (what costs the target least), "nchw", "nhwc", or "none".
+    module, ExportedProgram or fx.GraphModule, a graph module, or what `quantize` gives. `inputs`:
+    example inputs, needed for torch modules, and for ONNX models whose structure depends on an
+    input's value. `target`: by default "triton" where there is a GPU, else "cpp", or "numpy"
+    without a C++ compiler. `dims`: sizes of named dims (``{"batch": (1, 64)}``). `verify_each` runs
+    the module before and after each pass and stops at the first that changes the result. `remarks`:
+    a list that takes the lines in which passes explain their decisions (what `fuse` fused, and why
+    not the rest). `chips`: what kernels are scheduled for (``["sm_90"]``), by default the GPU that
+    is there. `tuning`: a record that `aicc.tune` wrote, by default the one that AICC_TUNING names.
+    `layout`: where images' channels lie: "auto" (what costs the target least), "nchw", "nhwc", or
+    "none".
     `exact` leaves out the passes that change results in their last bits (`aicc.pipeline.INEXACT`).
     `tf32` lets a GPU round operands of f32 products to TF32 (see the pass `allow-tf32`).
 

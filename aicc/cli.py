@@ -279,6 +279,16 @@ def _quantize(
     )
 
 
+def _list_recipes(wanted: bool) -> None:
+    if not wanted:
+        return
+    from aicc.quantization.recipes import RECIPES
+
+    for name, known in RECIPES.items():
+        typer.echo(f"{name:16}{known.what}\n{'':16}{known.pipeline}")
+    raise typer.Exit
+
+
 @app.command()
 def quantize(
     model: Model,
@@ -298,16 +308,11 @@ def quantize(
     ] = [],  # noqa: B006
     dim: DimOption = [],  # noqa: B006
     list_recipes: Annotated[
-        bool, typer.Option("--list", help="List the recipes; MODEL is not looked at.")
+        bool,
+        typer.Option("--list", help="List the recipes.", callback=_list_recipes, is_eager=True),
     ] = False,
 ) -> None:
     """Quantize MODEL: `aicc compile` takes the folder that is written."""
-    if list_recipes:
-        from aicc.quantization.recipes import RECIPES
-
-        for name, known in RECIPES.items():
-            typer.echo(f"{name:16}{known.what}\n{'':16}{known.pipeline}")
-        return
     with progress() as show:
         made = _quantize(model, recipe, calib, dim, setting, max_drop, show)
     where = output if output is not None else Path(_stem(model) + ".q")

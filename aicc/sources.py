@@ -36,7 +36,7 @@ def import_any(
     inputs: Sequence[Any] | Mapping[str, Any] | None,
     ranges: Mapping[str, Range],
 ) -> Imported:
-    """Import a path, a ``package.module:factory``, an ONNX or torch model, or a module.
+    """Import a path, a ``package.module:factory``, an ONNX, torch or quantized model, or a module.
 
     Codes have the types of their storage. Raises CompileError for what can't be read or imported.
     """
@@ -52,6 +52,7 @@ def import_any(
 
 
 def _import(model: Any, inputs: Any, ranges: Mapping[str, Range]) -> Imported:
+    model = getattr(model, "module", model) if _is_quantized(model) else model
     if isinstance(model, ModuleOp):
         return Imported(model.clone())
     if isinstance(model, (str, Path)):
@@ -89,6 +90,12 @@ def _import_path(model: str | Path, inputs: Any, ranges: Mapping[str, Range]) ->
     raise InputError(
         f"{path}: unknown kind of model (known: .onnx, .pt2, .mlir, package.module:factory)"
     )
+
+
+def _is_quantized(model: Any) -> bool:
+    """Whether a model is what `aicc.quantize` gives."""
+    found = sys.modules.get("aicc.quantization.quantize")
+    return found is not None and isinstance(model, found.Quantized)
 
 
 def is_quantized_model(path: Path) -> bool:

@@ -70,6 +70,15 @@ def test_a_torch_module(tmp_path):
     assert min(v.signal_to_noise for v in made.report.layers) > 30
     found = made.compile(target="numpy")(x[:4])
     assert torch.allclose(found, model(x[:4]), atol=0.05)
+    assert torch.equal(aicc.compile(made, target="numpy")(x[:4]), found)
+
+
+def test_recipes_are_listed_without_a_model(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["quantize", "--list"])
+    assert not stopped.value.code
+    told = capsys.readouterr().out
+    assert all(name in told and recipe.what in told for name, recipe in RECIPES.items())
 
 
 def test_the_command_line(tmp_path, digits, capsys):
