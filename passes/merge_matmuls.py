@@ -17,6 +17,7 @@ from aicc.ir.graph.folders import constant_of
 from aicc.ir.graph.roles import Role, role_of
 from aicc.ir.types import element_type, rank_of, shape_of
 from aicc.passes.dce import eliminate_dead_code
+from aicc.passes.matrices import Matrix, joined, matrix_of
 from aicc.passes.weights import derived_constant, resource_of
 
 SEARCH = 64
@@ -53,7 +54,7 @@ class Sibling:
     """A product with a constant weight ``[K, N]``, and the constant ``[N]`` that is added to it."""
 
     product: MatMul
-    weight: np.ndarray
+    weight: Matrix
     add: Add | None = None
     bias: np.ndarray | None = None
 
@@ -64,8 +65,8 @@ class Sibling:
 
 def sibling(product: MatMul) -> Sibling | None:
     """The product with what is added to it, if it may be merged with others."""
-    weight = constant_of(product.rhs)
-    if weight is None or weight.ndim != 2 or rank_of(product.lhs) < 2:
+    weight = matrix_of(product.rhs)
+    if weight is None or len(weight.shape) != 2 or rank_of(product.lhs) < 2:
         return None
     if not element_type(product.result).is_float:
         return None
@@ -102,7 +103,7 @@ def elements_after(one: Sibling) -> set[Operation]:
 def merge(siblings: Sequence[Sibling]) -> None:
     first = siblings[0].product
     b = GraphBuilder.before(first)
-    weights = np.concatenate([s.weight for s in siblings], axis=1)
+    weights = joined([s.weight for s in siblings])
     names = [resource_of(s.product.rhs) for s in siblings]
     how = "merged" if None not in names else ""
     weight = derived_constant(first.rhs, weights, how, [n for n in names if n is not None])
@@ -113,7 +114,10 @@ def merge(siblings: Sequence[Sibling]) -> None:
     out = b.emit(MatMul, first.lhs, weight.result, out_dtype=first.out_dtype)
     out.name_hint = _joined(s.product.result for s in siblings)
     if any(s.bias is not None for s in siblings):
-        parts = [np.zeros_like(s.weight[0]) if s.bias is None else s.bias for s in siblings]
+        parts = [
+            s.bias if s.bias is not None else np.zeros(s.weight.shape[1], s.weight.dtype)
+            for s in siblings
+        ]
         out = b.emit(Add, out, b.constant(np.concatenate(parts)))
     axis, start = rank_of(out) - 1, 0
     for s in siblings:

@@ -23,6 +23,7 @@ from aicc.ir.module import functions
 from aicc.ir.symbols import Dim, product
 from aicc.ir.tile.types import bind, tile_shape, with_shape
 from aicc.ir.types import format_dims, shape_of
+from aicc.passes.matrices import Matrix, columns, elements
 from aicc.passes.weights import derived_constant
 
 STORED = "stored: "
@@ -56,7 +57,7 @@ class Panels:
             return [count, deep // self.box, self.box, self.width]
         return [count, deep, self.width]
 
-    def pack(self, matrix: np.ndarray) -> np.ndarray:
+    def pack(self, matrix: Matrix) -> np.ndarray:
         """A matrix ``[K, N]`` in panels."""
         depth, size = matrix.shape
         count, deep = -(-size // self.width), self.deep(depth)
@@ -65,12 +66,13 @@ class Panels:
         panels[whole:], panels[:, depth:] = 0, 0
 
         def fill(i: int) -> None:
-            panels[i, :depth] = matrix[:, i * self.width : (i + 1) * self.width]
+            panels[i, :depth] = columns(matrix, i * self.width, (i + 1) * self.width)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets others run as it copies
             list(pool.map(fill, range(whole)))
         if whole < count:
-            panels[whole, :depth, : size - whole * self.width] = matrix[:, whole * self.width :]
+            rest = columns(matrix, whole * self.width, size)
+            panels[whole, :depth, : size - whole * self.width] = rest
         if self.group > 1:
             rows = panels.reshape(count, deep // self.group, self.group, self.width)
             panels = aligned(rows.transpose(0, 1, 3, 2))
@@ -149,9 +151,11 @@ def constant_in_panels(source: SSAValue, operand: Operand, panels: Panels) -> Co
     assert isinstance(constant, Constant)
     depth, size = operand.shape
     assert isinstance(depth, int) and isinstance(size, int)
-    array = constant.value.array
-    columns = operand.side == "columns"
-    matrix = array.reshape(depth, size) if columns else array.reshape(size, depth).T
+    matrix = elements(constant.value.data)
+    by_columns = operand.side == "columns"
+    if not by_columns or matrix.shape != (depth, size):
+        array = constant.value.array
+        matrix = array.reshape(depth, size) if by_columns else array.reshape(size, depth).T
     stored = panels.pack(matrix)
     made = derived_constant(source, stored, f"{operand.side}{panels.width}")
     made.location = constant.location

@@ -33,6 +33,7 @@ from aicc.ir.graph import (
 from aicc.ir.graph.folders import constant_of
 from aicc.ir.types import element_type, rank_of, shape_of
 from aicc.passes.dce import eliminate_dead_code
+from aicc.passes.matrices import Matrix, across, column_sums, matrix_of, scaled
 from aicc.passes.weights import derived_constant
 
 WIDE_ENOUGH = ("f32", "f64", "bf16")
@@ -46,7 +47,7 @@ class Normed:
     norm: LayerNorm | RMSNorm
     x: SSAValue
     products: list[MatMul]
-    weights: list[np.ndarray]
+    weights: list[Matrix]
     scale: np.ndarray
     bias: np.ndarray | None
 
@@ -74,8 +75,8 @@ def normed(norm: LayerNorm | RMSNorm) -> Normed | None:
             return None
         source, x = view.result, b.reshape(x, shape)
     products = [u.operation for u in source.uses]
-    weights = [constant_of(p.rhs) if isinstance(p, MatMul) else None for p in products]
-    if not products or any(w is None or w.ndim != 2 for w in weights):
+    weights = [matrix_of(p.rhs) if isinstance(p, MatMul) else None for p in products]
+    if not products or any(w is None or len(w.shape) != 2 for w in weights):
         return None
     return Normed(norm, x, products, weights, scale, bias)  # type: ignore[arg-type]
 
@@ -101,14 +102,12 @@ class SinkNorm(RewritePattern):
             rewriter.replace(product, [], [new])
 
 
-def rewritten(found: Normed, product: MatMul, weight: np.ndarray) -> SSAValue:
+def rewritten(found: Normed, product: MatMul, weight: Matrix) -> SSAValue:
     b = GraphBuilder.before(product)
     dtype = element_type(product.result)
     kept = f32 if dtype.is_low_precision_float else dtype
-    width = np.result_type(weight.dtype, np.float32)  # rounds once: two narrower ones fit into it
-    scaled = weight.astype(width, copy=False) * found.scale.reshape(-1, 1).astype(width)
-    scaled = scaled.astype(weight.dtype, copy=False)
-    made = derived_constant(product.rhs, scaled, "scaled", [found.scale])
+    new = scaled(weight, found.scale)
+    made = derived_constant(product.rhs, new, "scaled", [found.scale])
     made.result.name_hint = product.rhs.name_hint
     block = product.parent
     assert block is not None
@@ -130,11 +129,13 @@ def rewritten(found: Normed, product: MatMul, weight: np.ndarray) -> SSAValue:
     variance = b.emit(Sub, mean(b.emit(Mul, shifted, shifted)), b.emit(Mul, offset, offset))
     variance = b.emit(Max, variance, b.scalar_like(0.0, x))
     rstd = b.emit(Rsqrt, b.emit(Add, variance, epsilon))
-    sums = b.constant(made.value.array.sum(axis=0, dtype=np.float64), kept)
+    sums = b.constant(column_sums(new), kept)
     centered = b.emit(Sub, out, b.emit(Mul, b.emit(Add, first, offset), sums))
     out = b.emit(Mul, centered, rstd)
     if found.bias is not None:
-        added = found.bias.reshape(-1).astype(width) @ weight.astype(width, copy=False)
+        width = np.result_type(weight.dtype, np.float32)
+        bias = found.bias.reshape(-1).astype(width)
+        added = across(weight, lambda part: bias @ part.astype(width, copy=False))
         out = b.emit(Add, out, b.constant(added, kept))
     return b.cast(out, dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +11,15 @@ from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter
 from xdsl.rewriter import InsertPoint
 
-from aicc.ir.constants import DenseAttr
+from aicc.ir.constants import INLINE_ELEMENTS, DenseAttr, Literal
+from aicc.ir.dtypes import dtype_of
 from aicc.ir.graph import Constant, Conv, ConvTranspose
 from aicc.ir.graph.folders import constant_of
+from aicc.passes.matrices import Derived, Matrix
 
 
 def derived_constant(
-    source: SSAValue, array: np.ndarray, how: str = "", by: Sequence[np.ndarray | str] = ()
+    source: SSAValue, array: Matrix, how: str = "", by: Sequence[np.ndarray | str] = ()
 ) -> Constant:
     """A constant computed from another one, named after it.
 
@@ -24,11 +27,19 @@ def derived_constant(
     does, which takes long to hash for a large weight.
     """
     base = resource_of(source)
+    named = base is not None and bool(how)
+    if isinstance(array, Derived) and (not named or math.prod(array.shape) <= INLINE_ELEMENTS):
+        array = array()
     if base is None or not how:
+        assert isinstance(array, np.ndarray)
         base, how = base or "constant", DenseAttr(array, "derived").data.digest[:12]
     elif by:
         how += "." + hashlib.sha256("\0".join(map(_identity, by)).encode()).hexdigest()[:12]
-    return Constant.make(value=DenseAttr.make(array, f"{base}.{how}"))
+    name = f"{base}.{how}"
+    if isinstance(array, Derived):
+        literal = Literal(None, name, array.shape, dtype_of(array.dtype), array)
+        return Constant.make(value=DenseAttr(literal))
+    return Constant.make(value=DenseAttr.make(array, name))
 
 
 def resource_of(value: SSAValue) -> str | None:

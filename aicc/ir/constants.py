@@ -80,6 +80,11 @@ class Literal:
         return self._array
 
     @property
+    def computed(self) -> bool:
+        """Whether the elements are there already."""
+        return self._array is not None
+
+    @property
     def resolved(self) -> bool:
         return self._array is not None or self.load is not None
 
