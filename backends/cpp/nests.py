@@ -237,13 +237,13 @@ class NestPrinter(NestValues):
         at = broad(self.whole(self.value(op.index, place)), "int64_t")
         name = self.kernel.fresh("best")
         outer = len(self.loops)
-        self.before[outer].append(f"extreme<{type}> {name};")
         most = str(op.kind == "max").lower()
-        self.last.append(f"{name}.template look<{most}>(lanes, {x}, {at});")
+        self.before[outer].append(f"extreme<{type}, {most}> {name};")
+        self.last.append(f"{name}.look(lanes, {x}, {at});")
         rest = tuple(None if i == op.dim else p for i, p in enumerate(place))
         for result, text in ((op.value, "value"), (op.at, "at")):
             if result.first_use is not None:
-                self.reduced(result, f"{name}_{text}", f"{name}.{text}", rest)
+                self.reduced(result, f"{name}_{text}", f"{name}.{text}()", rest)
 
 
 def _and(keep: str | None) -> str:

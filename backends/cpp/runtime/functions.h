@@ -350,11 +350,14 @@ AICC_ALSO(cos)
 
 // ------------------------------------------------------------------ across lanes
 
+// In pairs: the one half with the other, then the quarters of what that gives, and so on.
 template <class T, class F>
 AICC_INLINE T across(vec<T> x, F f) {
-  T total = x.lane(0);
-  for (int i = 1; i < W; ++i) total = f(total, T(x.lane(i)));
-  return total;
+  T all[W];
+  for (int i = 0; i < W; ++i) all[i] = T(x.lane(i));
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) all[i] = f(all[i], all[i + half]);
+  return all[0];
 }
 template <class T>
 AICC_INLINE T sum(vec<T> x) {
@@ -369,35 +372,58 @@ AICC_INLINE T product(vec<T> x) {
 }
 template <class T>
 AICC_INLINE T maximum(vec<T> x) {
+#if defined(AICC_AVX512)
+  if constexpr (std::is_same<T, float>::value) {
+    const __m512 y = (__m512)x.part[0];
+    return any(x != x) ? std::numeric_limits<float>::quiet_NaN() : _mm512_reduce_max_ps(y);
+  }
+#endif
   return across(x, [](T a, T b) { return maximum(a, b); });
 }
 template <class T>
 AICC_INLINE T minimum(vec<T> x) {
+#if defined(AICC_AVX512)
+  if constexpr (std::is_same<T, float>::value) {
+    const __m512 y = (__m512)x.part[0];
+    return any(x != x) ? std::numeric_limits<float>::quiet_NaN() : _mm512_reduce_min_ps(y);
+  }
+#endif
   return across(x, [](T a, T b) { return minimum(a, b); });
 }
 
 // The greatest or least element so far and where it is; NaN wins, then the first index or the last.
-template <class T>
+// Each lane has its own, of the elements that it was given.
+template <class T, bool most>
 struct extreme {
-  T value = T();
-  int64_t at = 0;
-  bool none = true;
+  vec<T> best;
+  vec<int64_t> places;
+  mask seen = mask(false);
 
-  template <bool most, class L>
-  AICC_INLINE void look(L lanes, lanes_of<T> x, vec<int64_t> places) {
-    for (int i = 0; i < lanes.count; ++i) one<most>(T(x.lane(i)), places.lane(i));
+  template <class L>
+  AICC_INLINE void look(L lanes, vec<T> x, vec<int64_t> at) {
+    const mask here = lanes.active(), nan = x != x, had = best != best;
+    const mask better = (most ? x > best : x < best) | (nan & ~had) | ~seen;
+    const mask same = (x == best) | (nan & had);
+    mask taken = here & better;
+    if (any(same)) taken = taken | (here & same & (at < places));
+    best = select(taken, x, best);
+    places = select(taken, at, places);
+    seen = seen | here;
   }
-  template <bool most>
-  AICC_INLINE void one(T x, int64_t i) {
-    bool better = most ? x > value : x < value, same = x == value;
-    if (x != x) better = value == value, same = !better;
-    if (value != value && x == x) better = same = false;
-    if (none || better || (same && i < at)) {
-      value = x;
-      at = i;
-      none = false;
+  // The lane that has the best of all; -1 if none was given anything.
+  AICC_INLINE int lane() const {
+    int found = -1;
+    for (int i = 0; i < W; ++i) {
+      if (!seen.lane(i)) continue;
+      const auto x = best.lane(i), y = best.lane(found < 0 ? i : found);
+      const bool same = x == y || (x != x && y != y);
+      const bool better = x != x ? y == y : y == y && (most ? x > y : x < y);
+      if (found < 0 || better || (same && places.lane(i) < places.lane(found))) found = i;
     }
+    return found;
   }
+  AICC_INLINE T value() const { return lane() < 0 ? T() : T(best.lane(lane())); }
+  AICC_INLINE int64_t at() const { return lane() < 0 ? 0 : places.lane(lane()); }
 };
 
 }  // namespace aicc

@@ -20,6 +20,27 @@ using namespace aicc;
     sweep(n, [&](auto lanes, int64_t j) { lanes.store(y + j, name(lanes.load(x + j))); }); \\
   }
 ONE(exp) ONE(exp2) ONE(log) ONE(tanh) ONE(erf) ONE(sin) ONE(cos)
+#define REDUCTIONS(T, name) \\
+  extern "C" void across_##name(const T* x, T* y, int64_t n) { \\
+    for (int64_t i = 0; i < n; ++i) { \\
+      vec<T> v; \\
+      memcpy(&v, x + i * W, sizeof(v)); \\
+      y[4 * i] = maximum(v), y[4 * i + 1] = minimum(v), y[4 * i + 2] = sum(v); \\
+      y[4 * i + 3] = product(v); \\
+    } \\
+  } \\
+  extern "C" void extremes_##name(const T* x, int64_t n, int64_t from, int64_t step, T* y, \\
+                                  int64_t* at) { \\
+    extreme<T, true> most; \\
+    extreme<T, false> least; \\
+    sweep(n, [&](auto lanes, int64_t j) { \\
+      const auto places = iota<int64_t>(from + j * step, step); \\
+      most.look(lanes, lanes.load(x + j), places), least.look(lanes, lanes.load(x + j), places); \\
+    }); \\
+    y[0] = most.value(), y[1] = least.value(), at[0] = most.at(), at[1] = least.at(); \\
+  }
+REDUCTIONS(float, float) REDUCTIONS(double, double)
+REDUCTIONS(int32_t, int) REDUCTIONS(int8_t, byte)
 extern "C" int width() { return W; }
 extern "C" void product(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k,
                         int64_t arow, int64_t acol, int64_t brow, int64_t bcol, int64_t add) {
@@ -208,6 +229,54 @@ def test_products_by_places(library, size, packed, add):
     library.places_product(*pointers, *(ctypes.c_int64(v) for v in (m, n, k, add)))
     want = a.astype(np.float64) @ memory[rows[:, None] + columns] + (start if add else 0)
     np.testing.assert_allclose(c[:, :n], want, rtol=1e-4, atol=1e-4 * np.sqrt(k))
+
+
+KINDS = {"float": np.float32, "double": np.float64, "int": np.int32, "byte": np.int8}
+
+
+def pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reductions_across_lanes(library, kind):
+    """NaN in any lane is the greatest and the least; sums go by halves, whatever the width."""
+    rng, width, dtype = np.random.default_rng(0), library.width(), KINDS[kind]
+    x = rng.integers(-3, 4, (40, width)).astype(dtype)
+    if dtype in (np.float32, np.float64):
+        x[:20] = rng.normal(size=(20, width))
+        for i in range(width):
+            x[i % 20, i] = [np.nan, np.inf, -np.inf][i % 3]
+    found = np.empty((40, 4), dtype)
+    getattr(library, f"across_{kind}")(pointer(x), pointer(found), ctypes.c_int64(40))
+    with np.errstate(invalid="ignore"):
+        sums, products = x, x
+        while sums.shape[1] > 1:
+            half = sums.shape[1] // 2
+            sums = sums[:, :half] + sums[:, half:]
+            products = products[:, :half] * products[:, half:]
+    want = np.stack([x.max(1), x.min(1), sums[:, 0], products[:, 0]], 1)
+    np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 15, 16, 17, 33, 100, 1000])
+def test_extremes_and_their_places(library, n, kind, last):
+    """The first NaN, else the first of equals; with places that fall, the last."""
+    rng, dtype = np.random.default_rng(n), KINDS[kind]
+    step = -1 if last else 1
+    for nans in (0, 0, 1, 3) if dtype in (np.float32, np.float64) else (0, 0):
+        x = rng.integers(-3, 4, n).astype(dtype)
+        if nans:
+            x[rng.integers(0, n, nans)] = np.nan
+        values, at = np.empty(2, dtype), np.empty(2, np.int64)
+        sizes = [ctypes.c_int64(v) for v in (n, 5, step)]
+        getattr(library, f"extremes_{kind}")(pointer(x), *sizes, pointer(values), pointer(at))
+        ordered = x[::step]
+        places = [(n - 1 - i if last else i) for i in (ordered.argmax(), ordered.argmin())]
+        np.testing.assert_array_equal(values, x[places])
+        np.testing.assert_array_equal(at, [5 + step * i for i in places])
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 64, 1001])
