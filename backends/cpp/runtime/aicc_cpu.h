@@ -9,6 +9,7 @@
 
 #include "blas.h"
 #include "functions.h"
+#include "elementary.h"
 #include "operands.h"
 #include "vector.h"
 

@@ -205,6 +205,19 @@ template <class To, class From>
 vec<To> step(vec<From> x);
 #endif
 
+// As the compiler has it.
+template <class To, class From>
+AICC_INLINE vec<To> converted(vec<From> x) {
+  typedef From from __attribute__((vector_size(W * sizeof(From))));
+  typedef To to __attribute__((vector_size(W * sizeof(To))));
+  from a;
+  memcpy(&a, &x, sizeof(a));
+  to b = __builtin_convertvector(a, to);
+  vec<To> y;
+  memcpy(&y, &b, sizeof(y));
+  return y;
+}
+
 template <class To, class From>
 AICC_INLINE lanes_of<To> convert(vec<From> x) {
   using Between = decltype(between<From, To>());
@@ -246,17 +259,19 @@ AICC_INLINE lanes_of<To> convert(vec<From> x) {
     narrow cut = __builtin_convertvector(r.part[0], narrow);
     memcpy(&y, &cut, sizeof(y));
     return y;
+  } else if constexpr (std::is_floating_point<From>::value && std::is_same<To, uint32_t>::value)
+    return convert<To>(convert<int64_t>(x));
+  else if constexpr (std::is_floating_point<From>::value && sizeof(To) >= 4 &&
+                     std::is_integral<To>::value && std::is_signed<To>::value) {
+    // Vectors of 64 bytes have instructions that give the least where a number doesn't fit.
+    constexpr From limit = sizeof(To) == 4 ? From(0x1p31) : From(0x1p63);
+    const mask fits = BYTES == 64 ? mask(true) : (x >= -limit) & (x < limit);
+    const vec<To> y = converted<To>(select(fits, x, From(0)));
+    return select(fits, y, std::numeric_limits<To>::min());
   } else if constexpr (std::is_arithmetic<From>::value && std::is_arithmetic<To>::value &&
-                       !(std::is_floating_point<From>::value && std::is_integral<To>::value)) {
-    typedef From from __attribute__((vector_size(W * sizeof(From))));
-    typedef To to __attribute__((vector_size(W * sizeof(To))));
-    from a;
-    memcpy(&a, &x, sizeof(a));
-    to b = __builtin_convertvector(a, to);
-    vec<To> y;
-    memcpy(&y, &b, sizeof(y));
-    return y;
-  } else {
+                       !(std::is_floating_point<From>::value && std::is_integral<To>::value))
+    return converted<To>(x);
+  else {
     vec<To> y;
     for (int i = 0; i < W; ++i) {
       From e;

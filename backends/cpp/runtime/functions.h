@@ -76,22 +76,6 @@ AICC_INLINE T rest(T x, T y) {
   return T(x % y);
 }
 
-#define AICC_EACH1(name, call)                                    \
-  AICC_INLINE float name(float x) { return call; }                \
-  AICC_INLINE double name(double x) { return call; }              \
-  template <class T>                                              \
-  AICC_INLINE vec<T> name(vec<T> x) {                             \
-    return each<T>(x, [](T e) { return name(e); });               \
-  }
-#define AICC_EACH2(name, call)                                    \
-  template <class T>                                              \
-  AICC_INLINE T name(T x, T y) {                                  \
-    return call;                                                  \
-  }                                                               \
-  template <class T>                                              \
-  AICC_INLINE vec<T> name(vec<T> x, vec<T> y) {                   \
-    return each<T>(x, y, [](T a, T b) { return name(a, b); });    \
-  }
 template <class T>
 AICC_INLINE vec<T> quotient(vec<T> x, vec<T> y) {
   return each<T>(x, y, [](T a, T b) { return quotient(a, b); });
@@ -100,24 +84,6 @@ template <class T>
 AICC_INLINE vec<T> rest(vec<T> x, vec<T> y) {
   return each<T>(x, y, [](T a, T b) { return rest(a, b); });
 }
-AICC_EACH2(fmod, std::fmod(x, y))
-AICC_EACH2(atan2, std::atan2(x, y))
-AICC_EACH2(power, std::pow(x, y))
-AICC_EACH1(expm1, std::expm1(x))
-AICC_EACH1(log1p, std::log1p(x))
-AICC_EACH1(log2, std::log2(x))
-AICC_EACH1(tan, std::tan(x))
-AICC_EACH1(asin, std::asin(x))
-AICC_EACH1(acos, std::acos(x))
-AICC_EACH1(atan, std::atan(x))
-AICC_EACH1(sinh, std::sinh(x))
-AICC_EACH1(cosh, std::cosh(x))
-AICC_EACH1(asinh, std::asinh(x))
-AICC_EACH1(acosh, std::acosh(x))
-AICC_EACH1(atanh, std::atanh(x))
-#undef AICC_EACH1
-#undef AICC_EACH2
-
 template <class T>
 AICC_INLINE T absolute(T x) {
   return std::is_floating_point<T>::value ? std::fabs(x) : x < 0 ? T(-x) : x;
@@ -171,6 +137,10 @@ AICC_INLINE vec<T> sqrt(vec<T> x) {
     x.part[0] = (typename vec<T>::native)_mm512_sqrt_ps((__m512)x.part[0]);
     return x;
   }
+  if constexpr (std::is_same<T, double>::value) {
+    for (auto& part : x.part) part = (typename vec<T>::native)_mm512_sqrt_pd((__m512d)part);
+    return x;
+  }
 #endif
   return each<T>(x, [](T e) { return std::sqrt(e); });
 }
@@ -199,7 +169,7 @@ AICC_INLINE vec<T> shift_right(vec<T> x, vec<T> by) {
 
 // ------------------------------------------------------------------ elementary functions
 
-// x * 2^n for whole n from -300 to 300, and 0 where some is false, whatever x and n are there. What
+// x * 2^n for whole n from -250 to 250, and 0 where some is false, whatever x and n are there. What
 // would become 0 is left out so: a multiplication that underflows takes 200 clocks.
 AICC_INLINE vec<float> scaled(mask some, vec<float> x, vec<float> n) {
 #if defined(AICC_AVX512)
@@ -307,11 +277,21 @@ AICC_INLINE vec<float> erf(vec<float> x) {
   return select(a < 0.9f, near, far);
 }
 
+// What is rare, out of the way of what isn't.
+template <class F>
+__attribute__((noinline, cold)) vec<float> one_by_one(vec<float> x, F f) {
+  return each<float>(x, f);
+}
+template <class F>
+__attribute__((noinline, cold)) vec<float> one_by_one(vec<float> x, vec<float> y, F f) {
+  return each<float>(x, y, f);
+}
+
 // sin and cos: x less a multiple of pi/2, in double, then a polynomial; far out, the library's.
 AICC_INLINE vec<float> sine(vec<float> x, int turn) {
   vec<float> a = absolute(x);
   if (any(a > 65536.0f))
-    return each<float>(x, [turn](float e) { return turn ? std::cos(e) : std::sin(e); });
+    return one_by_one(x, [turn](float e) { return turn ? std::cos(e) : std::sin(e); });
   vec<float> n = round_even(x * 0.636619772f);
   vec<double> wide = convert<double>(n);
   wide = convert<double>(x) - wide * 1.5707963267948966 - wide * 6.123233995736766e-17;

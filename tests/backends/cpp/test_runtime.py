@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -19,7 +20,15 @@ using namespace aicc;
   extern "C" void apply_##name(const float* x, float* y, int64_t n) { \\
     sweep(n, [&](auto lanes, int64_t j) { lanes.store(y + j, name(lanes.load(x + j))); }); \\
   }
-ONE(exp) ONE(exp2) ONE(log) ONE(tanh) ONE(erf) ONE(sin) ONE(cos)
+ONE(exp) ONE(exp2) ONE(log) ONE(tanh) ONE(erf) ONE(sin) ONE(cos) ONE(expm1) ONE(log1p) ONE(log2)
+ONE(tan) ONE(asin) ONE(acos) ONE(atan) ONE(sinh) ONE(cosh) ONE(asinh) ONE(acosh) ONE(atanh)
+#define TWO(name) \\
+  extern "C" void apply_##name(const float* x, const float* y, float* z, int64_t n) { \\
+    sweep(n, [&](auto lanes, int64_t j) { \\
+      lanes.store(z + j, name(lanes.load(x + j), lanes.load(y + j))); \\
+    }); \\
+  }
+TWO(power) TWO(atan2) TWO(fmod)
 #define REDUCTIONS(T, name) \\
   extern "C" void across_##name(const T* x, T* y, int64_t n) { \\
     for (int64_t i = 0; i < n; ++i) { \\
@@ -113,7 +122,22 @@ FUNCTIONS = {
     "erf": (special.erf, -5, 5),
     "sin": (np.sin, -100, 100),
     "cos": (np.cos, -100, 100),
+    "tan": (np.tan, -100, 100),
+    "expm1": (np.expm1, -25, 95),
+    "log1p": (np.log1p, -1, 1e4),
+    "log2": (np.log2, 0, 10),
+    "asin": (np.arcsin, -1, 1),
+    "acos": (np.arccos, -1, 1),
+    "atan": (np.arctan, -50, 50),
+    "sinh": (np.sinh, -92, 92),
+    "cosh": (np.cosh, -92, 92),
+    "asinh": (np.arcsinh, -1e4, 1e4),
+    "acosh": (np.arccosh, 1, 1e4),
+    "atanh": (np.arctanh, -1, 1),
 }
+PAIRS = {"power": np.power, "atan2": np.arctan2, "fmod": np.fmod}
+ENDS = [0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 1e-45, -1e-45, 1e-38, 1e38, -1e38, 16777217, 3e9]
+ENDS += [np.inf, -np.inf, np.nan]
 
 
 def runs_here(arch: str) -> bool:
@@ -151,6 +175,10 @@ def test_conversions_of_vectors_are_those_of_elements(arch, tmp_path):
     assert ctypes.CDLL(str(goal)).conversions() == 0
 
 
+def pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
 def apply(library, name: str, x: np.ndarray) -> np.ndarray:
     y = np.empty_like(x)
     getattr(library, f"apply_{name}")(
@@ -163,25 +191,51 @@ def apply(library, name: str, x: np.ndarray) -> np.ndarray:
 def test_functions_are_within_two_ulp(library, name):
     exact, low, high = FUNCTIONS[name]
     x = np.linspace(low, high, 300_007, dtype=np.float32)
-    x = np.concatenate([x, np.geomspace(1e-44, 1e-3, 999, dtype=np.float32)])
+    tiny = np.geomspace(1e-44, 1e-3, 999, dtype=np.float32)
+    x = np.concatenate([x, tiny, -tiny, tiny * 1e3, tiny * 1e41, tiny * -1e41])
     with np.errstate(all="ignore"):
         want = exact(x.astype(np.float64))
+    assert_within_two_ulp(apply(library, name, x), want)
+
+
+def assert_within_two_ulp(got, want):
+    """Of exact numbers; what is no number or no finite one, and the sign of zeros, is the same."""
+    with np.errstate(all="ignore"):
         rounded = want.astype(np.float32)
-    got = apply(library, name, x)
     finite = np.isfinite(rounded)
     np.testing.assert_array_equal(got[~finite], rounded[~finite])
     ulp = np.spacing(np.maximum(np.abs(rounded[finite]), np.float32(1e-44))).astype(np.float64)
     assert np.max(np.abs(got[finite] - want[finite]) / ulp) <= 2
+    zeros = want == 0
+    np.testing.assert_array_equal(np.signbit(got[zeros]), np.signbit(want[zeros]))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_functions_of_two_are_within_two_ulp(library, name):
+    rng = np.random.default_rng(0)
+    x, y = (np.array(v, np.float32) for v in zip(*itertools.product(ENDS, ENDS), strict=True))
+    near, wide = rng.normal(0, 3, (2, 50_000)), np.exp(rng.uniform(-80, 80, (2, 50_000)))
+    whole = rng.integers(-9, 10, (2, 50_000))
+    pairs = [(x, y), near, wide, near[::-1] * 100, whole, (near[0], whole[0]), (wide[0], near[0])]
+    x, y = (np.concatenate([p[i] for p in pairs]).astype(np.float32) for i in (0, 1))
+    got = np.empty_like(x)
+    getattr(library, f"apply_{name}")(*map(pointer, (x, y, got)), ctypes.c_int64(x.size))
+    with np.errstate(all="ignore"):
+        want = PAIRS[name](x.astype(np.float64), y.astype(np.float64))
+    assert_within_two_ulp(got, want)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_at_the_ends(library, name):
-    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], np.float32)
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, 1.5, -1.5], np.float32)
     with np.errstate(all="ignore"):
         want = FUNCTIONS[name][0](x.astype(np.float64)).astype(np.float32)
     got = apply(library, name, x)
-    np.testing.assert_array_equal(got, want)
-    np.testing.assert_array_equal(np.signbit(got[3:]), np.signbit(want[3:]))
+    np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+    np.testing.assert_array_equal(got[:5], want[:5])
+    zeros = want == 0
+    np.testing.assert_array_equal(np.signbit(got[zeros]), np.signbit(want[zeros]))
+    np.testing.assert_allclose(got, want, rtol=3e-7, atol=1e-44)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 70, 33), (3, 64, 8), (7, 65, 31), (13, 129, 100)])
@@ -232,10 +286,6 @@ def test_products_by_places(library, size, packed, add):
 
 
 KINDS = {"float": np.float32, "double": np.float64, "int": np.int32, "byte": np.int8}
-
-
-def pointer(array):
-    return ctypes.c_void_p(array.ctypes.data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
