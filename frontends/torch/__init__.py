@@ -9,6 +9,7 @@ from aicc.frontends.torch import (  # noqa: F401  (the importers enter themselve
     ops_elementwise,
     ops_index,
     ops_nn,
+    ops_order,
     ops_quant,
     ops_recurrent,
     ops_reduce,

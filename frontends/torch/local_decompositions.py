@@ -144,13 +144,21 @@ class _Rewriter:
                 args, kwargs = pytree.tree_unflatten(filled, spec)
                 return target(*args, **kwargs)
 
-            trace = make_fx(torch.func.functionalize(f), decomposition_table=dict(self.table))
+            given = [values[i] for i in places]
             try:
                 with self.mode, enable_python_dispatcher(), torch.no_grad():
-                    self.traced[key] = trace(*(values[i] for i in places))
+                    self.traced[key] = self.trace(f, given)
             except Exception as e:  # of many kinds: sizes that depend on data, among others
                 raise NotLocal(f"{target} can't be traced by itself: {e}") from e
         return self.traced[key]
+
+    def trace(self, f: Callable[..., Any], given: list[Any]) -> GraphModule:
+        """Traced until nothing is changed in place: what decompositions write is not rewritten."""
+        table = dict(self.table)
+        made = make_fx(torch.func.functionalize(f), decomposition_table=table)(*given)
+        if any(changes(n) for n in made.graph.nodes):
+            made = make_fx(torch.func.functionalize(made), decomposition_table=table)(*given)
+        return made
 
     def without_change(self, node: Node, target: OpOverload) -> OpOverload:
         """The operator that gives as a result what `target` leaves in its first operand.
@@ -181,6 +189,11 @@ class _Rewriter:
         return found
 
 
+def changes(node: Node) -> bool:
+    """Whether a node changes a tensor in place."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
 def storage_of(node: Node) -> int | None:
     """What a node's tensor lies in: the same number for views of one another."""
     value = node.meta.get("val")
@@ -191,7 +204,7 @@ def makes_or_changes(node: Node) -> bool:
     """Whether a node is the first to have its tensor, or changes it in place."""
     if node.op != "call_function" or not isinstance(node.target, OpOverload):
         return False
-    if node.target._schema.is_mutable:
+    if changes(node):
         return True
     storage = storage_of(node)
     return all(storage_of(a) != storage for a in node.all_input_nodes)

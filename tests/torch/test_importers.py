@@ -186,3 +186,56 @@ def test_compiled_graphs_draw_as_torch_does():
     torch.manual_seed(7)
     for a, b in zip(want, compiled(x), strict=True):
         torch.testing.assert_close(a, b)
+
+
+ODD = torch.tensor([[3.0, NAN, 1.0, 2.0], [5.0, 7.0, 6.0, 8.0], [0.0, 0.5, INF, -INF]])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.median(-1).values,
+        lambda x: x.median(0, keepdim=True).values,
+        lambda x: torch.median(x[1:]),
+        torch.median,
+        lambda x: x.kthvalue(3).values,
+        lambda x: x[1:].median(-1).indices,
+        lambda x: x[1:].kthvalue(2, dim=0).indices,
+    ],
+)
+def test_elements_by_rank(f):
+    """NaN is larger than all, and the median where there is one."""
+    check(f, ODD)
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_places_in_sorted_lines(right):
+    line, lines = torch.tensor([-1.0, 0.5, 0.5, 2.0]), torch.sort(ODD.nan_to_num(4), -1).values
+    check(lambda x: torch.searchsorted(line, x, right=right), ODD)
+    check(lambda x: torch.searchsorted(lines, x, right=right, out_int32=True), ODD)
+    check(lambda x: torch.bucketize(x, line, right=right), ODD)
+    check(lambda x: torch.bucketize(x, torch.tensor([0, 3]), right=right), torch.arange(-2, 6))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: F.rms_norm(x, (4,)),  # whose epsilon is that of the type
+        nn.RMSNorm(4),
+        lambda x: x.quantile(0.3, dim=-1),
+    ],
+)
+def test_operators_whose_decomposition_writes_in_place(f):
+    """An exported program has them whole: what they become is traced once more."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = f
+
+        def forward(self, x):
+            return self.f(x)
+
+    x = torch.randn(3, 4)
+    found = aicc.compile(Model(), (x,), target="numpy")(x)
+    torch.testing.assert_close(found, Model()(x).detach())
