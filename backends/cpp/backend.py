@@ -125,7 +125,8 @@ class CppProgram:
         self.source_name = "kernels.cpp"
         self.launchers: dict[str, Launcher] = {}
         self.entry: Entry | None = None
-        if self.sources:
+        called = any(type(op) in LIBRARY for op in main_of(module).walk())
+        if self.sources or (self.native is not None and called):
             library = ctypes.CDLL(str(self.build()))
             for kernel in kernels:
                 if kernel.sym_name in self.sources:

@@ -15,6 +15,12 @@ from aicc.ir.types import element_type, rank_of, shape_of
 NUMBERS = {"f32": "float", "f64": "double", "i32": "int32_t", "i64": "int64_t"}
 """Element types that slices are joined in, without rounding between."""
 
+ORDERED = {
+    **{**NUMBERS, "f16": "f16", "bf16": "bf16", "i8": "int8_t", "i16": "int16_t"},
+    **{"ui8": "uint8_t", "ui16": "uint16_t", "ui32": "uint32_t", "ui64": "uint64_t"},
+}
+"""Element types that are put in order."""
+
 JOINS = ("none", "add", "mul", "max", "min")
 
 
@@ -26,12 +32,12 @@ def dims_of(value: SSAValue) -> list[Dim]:
     return dims
 
 
-def number(value: SSAValue, op: Operation) -> str:
-    """The C++ type of a value's elements. Raises Unprintable for those that have none here."""
+def number(value: SSAValue, op: Operation, types: Mapping[str, str] = NUMBERS) -> str:
+    """The C++ type of a value's elements. Raises Unprintable for one not in `types`."""
     dtype = element_type(value).name
-    if dtype not in NUMBERS:
+    if dtype not in types:
         raise Unprintable(f"{op.name} of {dtype}")
-    return NUMBERS[dtype]
+    return types[dtype]
 
 
 def sizes(host: HostProgram, dims: Sequence[Dim]) -> str:
@@ -79,7 +85,7 @@ def scatter_elements(host: HostProgram, op: graph.ScatterElements) -> None:
 def in_order(host: HostProgram, op: graph.TopK | graph.Sort) -> None:
     """The first of each line: all of them for a sort."""
     dims, kept = dims_of(op.input), dims_of(op.results[0])
-    kind, axis = number(op.input, op), op.axis % len(dims)
+    kind, axis = number(op.input, op, ORDERED), op.axis % len(dims)
     descending = op.descending if isinstance(op, graph.Sort) else op.largest
     values, indices = map(host.reserve, op.results)
     counts = (product(dims[:axis]), dims[axis], product(dims[axis + 1 :]), kept[axis])

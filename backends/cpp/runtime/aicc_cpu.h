@@ -40,6 +40,15 @@ struct alignas(64) share {
 };
 #endif
 
+// Threads that programs are shared out over.
+AICC_INLINE int64_t threads() {
+#if defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
 // Programs 0 to n - 1, shared out over threads where the work (in about nanoseconds) is worth it.
 // A thread goes through the same part of them in each kernel, of which its cache holds what the
 // last kernel wrote; then it helps the others, from the end of theirs.

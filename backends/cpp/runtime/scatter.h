@@ -43,14 +43,16 @@ bool scatter_slices(T* out, const T* x, const I* indices, const T* updates, cons
   };
   for (int64_t i = 0; i < count; ++i)
     if (place(i) < 0) return false;
-  constexpr int64_t PART = 1 << 14, COLUMNS = 64;
+  // Two parts of the columns for each thread: long runs of memory, and as much for all to do.
+  const int64_t parts = 2 * threads(), columns = std::max<int64_t>(64, (size + parts - 1) / parts);
+  constexpr int64_t PART = 1 << 14;
   const int64_t all = slices * size;
   run_programs((all + PART - 1) / PART, double(all) / 4, [&](int64_t p) {
     const int64_t first = p * PART;
     std::memcpy(out + first, x + first, size_t(std::min(PART, all - first)) * sizeof(T));
   });
-  run_programs((size + COLUMNS - 1) / COLUMNS, double(count) * double(size) / 4, [&](int64_t p) {
-    const int64_t first = p * COLUMNS, n = std::min(COLUMNS, size - first);
+  run_programs((size + columns - 1) / columns, double(count) * double(size) / 4, [&](int64_t p) {
+    const int64_t first = p * columns, n = std::min(columns, size - first);
     for (int64_t i = 0; i < count; ++i)
       join_slices<J>(out + place(i) * size + first, updates + i * size + first, n);
   });
