@@ -127,10 +127,10 @@ class NestPrinter(NestValues):
     # ------------------------------------------------------------------ arrays and reductions
 
     def keep(self, value: SSAValue) -> None:
-        """Write a value to its array; column by column if only products read it so."""
-        uses = [use.operation for use in value.uses]
-        read = all(isinstance(op, tile.Dot) and op.b is value for op in uses)
-        if read and self.vector == 0 and self.loops == [1] and tile_element(value.type) == f32:
+        """Write a value to its array; column by column if it is made so, and products don't mind."""
+        dots = [o for o in (use.operation for use in value.uses) if isinstance(o, tile.Dot)]
+        minded = any(o.b is not value or tile_element(value.type) != f32 for o in dots)
+        if not minded and self.vector == 0 and self.loops == [1]:
             self.kernel.array(value, turned=True)
         self.moved(value, self.whole(self.value(value, self.home())), self.home())
 
