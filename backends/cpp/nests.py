@@ -127,7 +127,7 @@ class NestPrinter(NestValues):
     # ------------------------------------------------------------------ arrays and reductions
 
     def keep(self, value: SSAValue) -> None:
-        """Write a value to its array; column by column if it is made so, and products don't mind."""
+        """Write a value to its array; column by column if made so, and products don't mind."""
         dots = [o for o in (use.operation for use in value.uses) if isinstance(o, tile.Dot)]
         minded = any(o.b is not value or tile_element(value.type) != f32 for o in dots)
         if not minded and self.vector == 0 and self.loops == [1]:

@@ -332,6 +332,11 @@ def adaptive_avg_pool(c: CallContext, x: SSAValue, size: Any):
         return c.emit(graph.ReduceMean, x, axes=axes, keepdims=True)
     if not all(isinstance(d, int) for d in [*spatial, *outs]):
         return NotImplemented
+    if all(o and s % o == 0 for s, o in zip(spatial, outs, strict=True)):  # windows of one size
+        x, single = _batched(c, x, n)
+        sizes = [s // o for s, o in zip(spatial, outs, strict=True)]
+        out = c.emit(graph.AvgPool, x, **_pool(n, sizes, sizes, 0, 1, False))
+        return c.b.squeeze(out, [0]) if single else out
     for i, (s, o) in enumerate(zip(spatial, outs, strict=True)):
         x = _apply_along(c, x, rank_of(x) - n + i, _adaptive_matrix(s, o))  # type: ignore
     return x

@@ -190,6 +190,33 @@ def replication_pad_backward(c: CallContext, grad: SSAValue, x: SSAValue, pad: S
     return grad
 
 
+@aten("roll")
+def roll(c: CallContext, x: SSAValue, shifts: Any, dims: Any = ()):
+    """The last elements of each line before the others."""
+    moves = [shifts] if isinstance(shifts, int) else list(shifts)
+    axes = [dims] if isinstance(dims, int) else list(dims)
+    sizes = shape_of(x)
+    if not axes:
+        if len(moves) != 1 or not all(isinstance(d, int) for d in sizes):
+            return NotImplemented
+        return c.b.reshape(_rolled(c, c.b.reshape(x, [-1]), 0, moves[0]), list(sizes))
+    for axis, move in zip(axes, moves, strict=True):
+        if not isinstance(move, int) or not isinstance(sizes[axis % len(sizes)], int):
+            return NotImplemented
+        x = _rolled(c, x, axis % len(sizes), move)
+    return x
+
+
+def _rolled(c: CallContext, x: SSAValue, axis: int, move: int) -> SSAValue:
+    size = shape_of(x)[axis]
+    assert isinstance(size, int)
+    cut = size - move % size if size else 0
+    if cut == size:
+        return x
+    parts = [c.b.slice(x, axis, cut, size), c.b.slice(x, axis, 0, cut)]
+    return c.emit(graph.Concat, parts, axis=axis)
+
+
 @aten("flip")
 def flip(c: CallContext, x: SSAValue, dims: Sequence[int]):
     axes = [d % rank_of(x) for d in dims]

@@ -239,3 +239,21 @@ def test_operators_whose_decomposition_writes_in_place(f):
     x = torch.randn(3, 4)
     found = aicc.compile(Model(), (x,), target="numpy")(x)
     torch.testing.assert_close(found, Model()(x).detach())
+
+
+@pytest.mark.parametrize("dims", [(), 0, -1, (0, 2), (1, 1)])
+@pytest.mark.parametrize("shift", [0, 1, -1, 4, 13])
+def test_rolled_lines(shift, dims):
+    x = torch.randn(3, 4, 5)
+    shifts = shift if isinstance(dims, int) or not dims else (shift, 2)
+    check(lambda x: torch.roll(x, shifts, dims), x, grad=(0,))
+    check(lambda x: torch.roll(x, shifts, dims), x[:, :0] if dims == 0 else x.int())
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (8, 6), (1, 2), (3, 6), (1, 1)])
+def test_adaptive_pooling(sizes):
+    """Windows of one size and of several; with and without a batch."""
+    x = torch.randn(2, 3, 8, 6)
+    check(lambda x: F.adaptive_avg_pool2d(x, sizes), x, grad=(0,))
+    check(lambda x: F.adaptive_avg_pool2d(x, sizes), x[0])
+    check(lambda x: F.adaptive_avg_pool1d(x, sizes[1]), x[0], grad=(0,))
