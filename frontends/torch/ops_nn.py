@@ -330,15 +330,16 @@ def adaptive_avg_pool(c: CallContext, x: SSAValue, size: Any):
     if outs == [1] * n:
         axes = list(range(rank_of(x) - n, rank_of(x)))
         return c.emit(graph.ReduceMean, x, axes=axes, keepdims=True)
-    if not all(isinstance(d, int) for d in [*spatial, *outs]):
+    known = [d for d in spatial if isinstance(d, int)]
+    if len(known) < n or not all(isinstance(d, int) for d in outs):
         return NotImplemented
-    if all(o and s % o == 0 for s, o in zip(spatial, outs, strict=True)):  # windows of one size
+    if all(o and s % o == 0 for s, o in zip(known, outs, strict=True)):  # windows of one size
         x, single = _batched(c, x, n)
-        sizes = [s // o for s, o in zip(spatial, outs, strict=True)]
+        sizes = [s // o for s, o in zip(known, outs, strict=True)]
         out = c.emit(graph.AvgPool, x, **_pool(n, sizes, sizes, 0, 1, False))
         return c.b.squeeze(out, [0]) if single else out
-    for i, (s, o) in enumerate(zip(spatial, outs, strict=True)):
-        x = _apply_along(c, x, rank_of(x) - n + i, _adaptive_matrix(s, o))  # type: ignore
+    for i, (s, o) in enumerate(zip(known, outs, strict=True)):
+        x = _apply_along(c, x, rank_of(x) - n + i, _adaptive_matrix(s, o))
     return x
 
 
