@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.builtin import IndexType, f32
 from xdsl.ir import Block, Operation, SSAValue
 
 from aicc.backends.c_text import bracketed, dim_text, is_plain, number, plus, times, type_name
@@ -28,6 +28,9 @@ MOST_ZEROS = 4096
 
 LONG_ROWS = 512, 65536
 """Elements of rows of which the next is fetched while one is read again: two fit a core's cache."""
+
+LEAST_TURNED, MOST_TURNED = 8, 4096
+"""Rows and columns of a block that is turned, at least, and its elements at most."""
 
 SWAPPED = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}
 """Comparisons with their operands swapped."""
@@ -343,6 +346,9 @@ class NestValues(Walk):
                 row = self.row_or_zeros(name, at, mask)
                 text = f"lanes.load({plus(row, self.counter)})"
                 return Value(self.define(hint, text, self.inner), self.inner, True)
+            if keep is None and (row := self.turned_row(op, place)) is not None:
+                text = f"lanes.load({plus(row, self.counter)})"
+                return Value(self.define(hint, text, self.inner), self.inner, True)
             pointer = self.pointer(name, at)
             if at.step != 1:
                 step = dim_text(at.step)
@@ -357,6 +363,27 @@ class NestValues(Walk):
             fill = broad(Value(number(other, element)), type)
             text = f"select({keep}, {text}, {fill})"
         return Value(self.define(hint, text, self.inner), self.inner, True)
+
+    def turned_row(self, op: tile.Load, place: Place) -> str | None:
+        """A row of a block whose columns lie side by side in memory, turned before the nest."""
+        if len(self.loops) != 1 or self.vector is None or self.segment is not None:
+            return None
+        (loop,), steps = self.loops, self.access_steps(op, place)
+        size = math.prod(self.nest.shape)
+        few = min(self.nest.shape[d] for d in (loop, self.vector)) < LEAST_TURNED
+        if steps is None or few or size > MOST_TURNED or tile_element(op.result.type) != f32:
+            return None
+        if steps.get(loop) != 1 or steps.get(self.vector, 0) in (0, 1):
+            return None
+        name, at = self.address(op, tuple(None if d == loop else d for d in place))
+        if at.wide or at.depth > 0:
+            return None
+        block, row = self.kernel.fresh("turned"), self.nest.shape[self.vector]
+        lengths = f"{self.length(loop)}, {self.length(self.vector)}"
+        start = plus(name, at.text)
+        self.before[0].append(f"alignas(64) float {block}[{size}];")
+        self.before[0].append(f"turn({block}, {row}, {start}, {dim_text(at.step)}, {lengths});")
+        return plus(block, times(self.index[loop], row))
 
     def may_be_zeros(self, op: tile.Load, at: Value, mask: Value) -> bool:
         """Whether a row is loaded as a whole or not at all: zeros stand for it then."""

@@ -11,6 +11,7 @@
 #include "functions.h"
 #include "elementary.h"
 #include "operands.h"
+#include "turn.h"
 #include "vector.h"
 
 #if defined(_OPENMP)
