@@ -166,6 +166,16 @@ AICC_INLINE lanes_of<T> load_strided(L lanes, const T* p, int64_t step, mask m =
   }
 #endif
 #if defined(AICC_AVX512)
+  if constexpr (sizeof(T) == 4 && std::is_same<L, all>::value) {
+    if (__builtin_constant_p(step) && step == -1 && all_of(m)) {
+      const __m512i back =
+          _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      vec<T> x;
+      x.part[0] = (typename vec<T>::native)_mm512_permutexvar_epi32(
+          back, _mm512_loadu_si512(p - 15));
+      return as_tile<T>(x);
+    }
+  }
   if constexpr (sizeof(T) == 4) {
     if (is_near(step)) {
       vec<T> x;
