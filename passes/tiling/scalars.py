@@ -36,6 +36,10 @@ FLOAT8 = ("f8E4M3FN", "f8E5M2")
 """The 8-bit floats that kernels hold."""
 
 
+NARROW = tuple(dtype_of(name).ir for name in ("f16", "bf16", *FLOAT8))
+"""Floats that keep every bit on the way to f32 and back."""
+
+
 class Scalars:
     """Builds arithmetic on tiles of one shape, op by op, through `insert`."""
 
@@ -62,6 +66,10 @@ class Scalars:
         """The tile with elements of another type; `unsigned` says how integers are read."""
         if tile_element(x.type) == element:
             return x
+        before = x.owner.input if isinstance(x.owner, tile.Cast) else x
+        wider = tile_element(x.type) == f32 and element in NARROW
+        if wider and tile_element(before.type) == element:
+            return before
         goal = tile_type(tile_shape(x.type), element)
         made = tile.Cast.make(x, unsigned=unsigned, result_types=[goal])
         self.insert(made)

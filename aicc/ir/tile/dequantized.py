@@ -80,8 +80,8 @@ def column_load(value: SSAValue, steps: list[Operation]) -> Load | None:
     alone = all(v.has_one_use() for v in (load.result, load.buffer))
     if not alone or not load.only_ends():
         return None
-    (axis, *more), offset = (s.owner for s in load.subscripts), load.offset[0]
-    if more or offset != 0 or not isinstance(axis, Axis) or (axis.dim, axis.rank) != (1, 2):
+    axis = load.subscripts[0].owner if len(load.subscripts) == 1 else None
+    if load.offset[0] != 0 or not isinstance(axis, Axis) or (axis.dim, axis.rank) != (1, 2):
         return None
     steps.append(wide)
     return load

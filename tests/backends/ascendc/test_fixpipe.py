@@ -84,6 +84,8 @@ def refused():
     yield "a bias too large for it", product(32, 64, n, scales_of(n), bias)
     yield "a negative scale", product(32, 64, n, -scales_of(n))
     yield "not constant", product(32, 64, n, None, static=False)
+    yield "one scale in memory", product(32, 64, n, np.full(1, 2.0**-12, np.float32))
+    yield "one scale", product(32, 64, n, np.float32(2.0**-12))
 
 
 @pytest.mark.parametrize("why, module", list(refused()), ids=lambda v: v if type(v) is str else "")
