@@ -8,7 +8,6 @@ that what is too large for a half becomes the largest one, not an infinity.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,11 +21,10 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from aicc.ir import tile
 from aicc.ir.graph import Constant
 from aicc.ir.interfaces import CompileContext, remark
-from aicc.ir.module import functions
 from aicc.ir.symbols import product
 from aicc.ir.tile.dequantized import Dequantized, dequantized
 from aicc.ir.tile.types import bind
-from aicc.passes.panels import is_known
+from aicc.passes.panels import is_known, launches_by_kernel
 from aicc.passes.weights import derived_constant
 
 IGNORED = np.uint32(2**13 - 1)
@@ -51,11 +49,7 @@ class FixpipeScales(ModulePass):
     name = "fixpipe-scales"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        launches: dict[str, list[tile.Launch]] = defaultdict(list)
-        for func in functions(op).values():
-            for inner in func.walk():
-                if isinstance(inner, tile.Launch):
-                    launches[inner.kernel].append(inner)
+        launches = launches_by_kernel(op)
         for kernel in [k for k in op.ops if isinstance(k, tile.Kernel)]:
             users = launches[kernel.sym_name]
             for found, depth in list(products(kernel)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -211,15 +211,21 @@ def read_panels(operand: Operand, panels: Panels) -> None:
     Rewriter.replace_op(load, new)
 
 
+def launches_by_kernel(module: ModuleOp) -> Mapping[str, list[tile.Launch]]:
+    """The launches of each kernel; none of one that isn't named."""
+    found: dict[str, list[tile.Launch]] = defaultdict(list)
+    for func in functions(module).values():
+        for inner in func.walk():
+            if isinstance(inner, tile.Launch):
+                found[inner.kernel].append(inner)
+    return found
+
+
 def constant_operands(
     module: ModuleOp, operands: Callable[[tile.Kernel], Iterable[Operand]]
 ) -> Iterator[tuple[tile.Kernel, Operand, list[tile.Launch]]]:
     """Which of each kernel's `operands` are constants in all launches; those beside it."""
-    launches: dict[str, list[tile.Launch]] = defaultdict(list)
-    for func in functions(module).values():
-        for inner in func.walk():
-            if isinstance(inner, tile.Launch):
-                launches[inner.kernel].append(inner)
+    launches = launches_by_kernel(module)
     for kernel in [k for k in module.ops if isinstance(k, tile.Kernel)]:
         users = launches[kernel.sym_name]
         for operand in operands(kernel):
