@@ -52,7 +52,7 @@ def import_any(
 
 
 def _import(model: Any, inputs: Any, ranges: Mapping[str, Range]) -> Imported:
-    model = getattr(model, "module", model) if _is_quantized(model) else model
+    model = model.module if _is_quantized(model) else model
     if isinstance(model, ModuleOp):
         return Imported(model.clone())
     if isinstance(model, (str, Path)):

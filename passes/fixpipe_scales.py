@@ -83,15 +83,15 @@ def products(kernel: tile.Kernel) -> Iterator[tuple[Dequantized, int]]:
             if found is None or found.is_paired or not isinstance(end, tile.Size):
                 continue
             depth = bind(end.value[0], kernel.schedule)
-            if isinstance(depth, int) and isinstance(dots_of(op), tile.Dot):
+            if isinstance(depth, int) and adds_up_a_dot(op):
                 yield found, depth
 
 
-def dots_of(loop: scf.ForOp) -> tile.Dot | None:
-    """The dot that a loop adds up."""
+def adds_up_a_dot(loop: scf.ForOp) -> bool:
+    """Whether a dot is what a loop carries on."""
     end = loop.body.block.last_op
     dot = end.operands[0].owner if end is not None else None
-    return dot if isinstance(dot, tile.Dot) and dot.acc is loop.body.block.args[1] else None
+    return isinstance(dot, tile.Dot) and dot.acc is loop.body.block.args[1]
 
 
 def argument(load: tile.Load) -> int:

@@ -13,10 +13,10 @@ from aicc.ir.dtypes import i32, i64
 from aicc.ir.types import element_type, rank_of, shape_of
 
 
-def _ranked(c: CallContext, x: SSAValue, axis: int, rank: int) -> list[SSAValue]:
-    """The element of a rank from 0 on in each line along an axis, and where it stands."""
+def _ranked(c: CallContext, x: SSAValue, axis: int, *ranks: int) -> list[list[SSAValue]]:
+    """For ranks from 0 on the element in each line along an axis, and where it stands."""
     ordered = c.b.build(graph.Sort, x, axis=axis, descending=False).results
-    return [c.b.slice(v, axis, rank, rank + 1) for v in ordered]
+    return [[c.b.slice(v, axis, rank, rank + 1) for v in ordered] for rank in ranks]
 
 
 def _shaped(c: CallContext, found: list[SSAValue], axis: int, keepdim: bool) -> list[SSAValue]:
@@ -28,7 +28,7 @@ def kthvalue(c: CallContext, x: SSAValue, k: int, dim: int = -1, keepdim: bool =
     if rank_of(x) == 0:
         return [x, c.b.constant(0, i64)]
     axis = c.axis(dim, rank_of(x))
-    return _shaped(c, _ranked(c, x, axis, k - 1), axis, keepdim)
+    return _shaped(c, _ranked(c, x, axis, k - 1)[0], axis, keepdim)
 
 
 @aten("median.dim")
@@ -40,9 +40,8 @@ def median_dim(c: CallContext, x: SSAValue, dim: int = -1, keepdim: bool = False
     size = shape_of(x)[axis]
     if not isinstance(size, int) or size == 0:
         return NotImplemented
-    found = _ranked(c, x, axis, (size - 1) // 2)
+    found, last = _ranked(c, x, axis, (size - 1) // 2, size - 1)
     if element_type(x).is_float:
-        last = _ranked(c, x, axis, size - 1)
         is_nan = c.emit(graph.IsNaN, last[0])
         found = [c.emit(graph.Select, is_nan, a, b) for a, b in zip(last, found, strict=True)]
     return _shaped(c, found, axis, keepdim)
