@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "convert.h"
+#include "quotients.h"
 
 namespace aicc {
 
@@ -63,27 +63,6 @@ AICC_INLINE vec<T> minimum(vec<T> x, vec<T> y) {
 AICC_INLINE mask maximum(mask x, mask y) { return x | y; }
 AICC_INLINE mask minimum(mask x, mask y) { return x & y; }
 
-// Integer division toward zero: by zero gives 0, the least by -1 wraps; the rest by zero is 0.
-template <class T>
-AICC_INLINE T quotient(T x, T y) {
-  if (y == 0) return 0;
-  if (std::is_signed<T>::value && y == T(-1)) return T(std::make_unsigned_t<T>(0) - x);
-  return T(x / y);
-}
-template <class T>
-AICC_INLINE T rest(T x, T y) {
-  if (y == 0 || (std::is_signed<T>::value && y == T(-1))) return 0;
-  return T(x % y);
-}
-
-template <class T>
-AICC_INLINE vec<T> quotient(vec<T> x, vec<T> y) {
-  return each<T>(x, y, [](T a, T b) { return quotient(a, b); });
-}
-template <class T>
-AICC_INLINE vec<T> rest(vec<T> x, vec<T> y) {
-  return each<T>(x, y, [](T a, T b) { return rest(a, b); });
-}
 template <class T>
 AICC_INLINE T absolute(T x) {
   return std::is_floating_point<T>::value ? std::fabs(x) : x < 0 ? T(-x) : x;

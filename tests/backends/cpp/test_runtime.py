@@ -29,6 +29,17 @@ ONE(tan) ONE(asin) ONE(acos) ONE(atan) ONE(sinh) ONE(cosh) ONE(asinh) ONE(acosh)
     }); \\
   }
 TWO(power) TWO(atan2) TWO(fmod)
+extern "C" void divided(const float* x, float y, float* z, int64_t n) {
+  sweep(n, [&](auto lanes, int64_t j) { lanes.store(z + j, lanes.load(x + j) / y); });
+}
+#define WHOLE(T) \
+  extern "C" void whole_##T(const T* x, const T* y, T* q, T* r, int64_t n) { \
+    sweep(n, [&](auto lanes, int64_t j) { \
+      lanes.store(q + j, quotient(lanes.load(x + j), lanes.load(y + j))); \
+      lanes.store(r + j, rest(lanes.load(x + j), lanes.load(y + j))); \
+    }); \
+  }
+WHOLE(int8_t) WHOLE(uint8_t) WHOLE(int16_t) WHOLE(int32_t) WHOLE(uint32_t) WHOLE(int64_t)
 #define REDUCTIONS(T, name) \\
   extern "C" void across_##name(const T* x, T* y, int64_t n) { \\
     for (int64_t i = 0; i < n; ++i) { \\
@@ -223,6 +234,63 @@ def test_functions_of_two_are_within_two_ulp(library, name):
     with np.errstate(all="ignore"):
         want = PAIRS[name](x.astype(np.float64), y.astype(np.float64))
     assert_within_two_ulp(got, want)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "uint32", "int64"])
+def test_integers_are_divided_toward_zero(library, kind):
+    """By zero to zero; the least by -1 wraps."""
+    info, rng = np.iinfo(kind), np.random.default_rng(0)
+    some = [info.min, info.min + 1, -1, 0, 1, 2, 3, info.max // 2, info.max - 1, info.max]
+    some = np.array([n for n in some if n >= info.min], kind)
+    wide = rng.integers(info.min, info.max, (2, 20_000), kind, endpoint=True)
+    wide[1, ::2] >>= rng.integers(0, info.bits - 1, 10_000).astype(kind)
+    x = np.concatenate([np.repeat(some, some.size), wide[0]])
+    y = np.concatenate([np.tile(some, some.size), wide[1]])
+    q, r = np.empty_like(x), np.empty_like(x)
+    getattr(library, f"whole_{kind}_t")(*map(pointer, (x, y, q, r)), ctypes.c_int64(x.size))
+    pairs = [(int(a), int(b)) for a, b in zip(x, y, strict=True)]
+    want = [0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1) for a, b in pairs]
+    left = [0 if b == 0 else a - w * b for (a, b), w in zip(pairs, want, strict=True)]
+    wrapped = np.array([w - 2**info.bits if w > info.max else w for w in want], kind)
+    np.testing.assert_array_equal(q, wrapped)
+    np.testing.assert_array_equal(r, np.array(left, kind))
+
+
+def divided(library, x, y) -> np.ndarray:
+    z = np.empty_like(x)
+    library.divided(pointer(x), ctypes.c_float(y), pointer(z), ctypes.c_int64(x.size))
+    return z
+
+
+def test_floats_by_one_number_are_quotients(library):
+    """Bit for bit: among all magnitudes, at the ends, and where a quotient is nearly halfway."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([ENDS, rng.normal(0, 3, 999), np.exp(rng.uniform(-102, 88, 9999))])
+    x = x.astype(np.float32)
+    for y in (*ENDS, *np.exp(rng.uniform(-15, 15, 99)), *rng.normal(0, 3, 99)):
+        y = np.float32(y)
+        with np.errstate(all="ignore"):
+            want = x / y
+        got = divided(library, x, y)
+        np.testing.assert_array_equal(got, want)
+        zeros = want == 0
+        np.testing.assert_array_equal(np.signbit(got[zeros]), np.signbit(want[zeros]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quotients_that_are_nearly_halfway_between_floats(library, seed):
+    """2^p x = (2k + 1) y + j with a small j: x / y is all but midway between two floats."""
+    for y in np.random.default_rng(seed).integers(1 << 22, 1 << 23, 400) * 2 + 1:
+        y, found = int(y), []
+        for p, j in itertools.product((24, 25), range(-9, 10, 2)):
+            odd = -j * pow(y, -1, 1 << p) % (1 << p)
+            odd += (1 << 24) * (odd < 1 << 24)
+            x = (odd * y + j) >> p
+            if odd % 2 and odd < 1 << 25 and 1 << 23 <= x < 1 << 24 and (p == 24) == (x >= y):
+                found.append(x)
+        assert found
+        x = np.array(found, np.float32)
+        np.testing.assert_array_equal(divided(library, x / 2**23, y / 2**23), x / np.float32(y))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
