@@ -84,7 +84,20 @@ KEYWORDS = set(
 )
 RESERVED = KEYWORDS | {
     *("aicc", "std", "vec", "mask", "all", "part", "first", "any", "sum", "product", "select"),
-    *("convert", "gather", "scatter", "sweep", "dot", "matrix", "best", "iota", "each", "W"),
+    *(
+        "convert",
+        "copy",
+        "fill",
+        "gather",
+        "scatter",
+        "sweep",
+        "dot",
+        "matrix",
+        "best",
+        "iota",
+        "each",
+        "W",
+    ),
     *("load_where", "store_where", "load_strided", "store_strided", "floordiv", "mod", "lanes"),
     *(
         "buffers",

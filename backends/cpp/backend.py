@@ -22,7 +22,7 @@ from aicc.backends.cpp.build import DISPATCHER, Builder, BuildError, compiler, r
 from aicc.backends.cpp.entry import Entry
 from aicc.backends.cpp.kernels import kernel_source
 from aicc.backends.cpp.layouts import layout_cost
-from aicc.backends.cpp.library import LIBRARY, NUMBERS
+from aicc.backends.cpp.library import HEADERS, LIBRARY, NUMBERS
 from aicc.backends.tile_targets import TO_TILES, Evaluated, Launcher, keeps
 from aicc.ir import graph, tile
 from aicc.ir.constants import DenseAttr
@@ -33,8 +33,6 @@ from aicc.ir.op import GraphOp
 from aicc.ir.tile.extents import UnknownSize
 from aicc.ir.types import element_type
 
-HEADER = '#include "aicc_cpu.h"\n\nnamespace aicc {\n'
-MODEL_HEADER = HEADER.replace("\n", '\n#include "order.h"\n#include "scatter.h"\n', 1)
 FOOTER = "}  // namespace aicc\n"
 
 PLACES = 63
@@ -95,6 +93,13 @@ class CppBackend(Evaluated):
         return CppProgram(module, self.evaluator, owned_outputs)
 
 
+def header(*parts: str) -> str:
+    """What stands before parts of a program: the headers that they need."""
+    more = dict.fromkeys(name for used, name in HEADERS.items() if any(used in p for p in parts))
+    includes = "".join(f"#include {name}\n" for name in ('"aicc_cpu.h"', *more))
+    return f"{includes}\nnamespace aicc {{\n"
+
+
 class CppProgram:
     """A module whose kernels are built.
 
@@ -121,7 +126,7 @@ class CppProgram:
         with suppress(Unprintable):
             self.native = HostProgram(module, self.sources, LIBRARY)
         parts = [*self.sources.values(), *([self.native.source] if self.native else [])]
-        self.source = "\n".join([MODEL_HEADER if self.native else HEADER, *parts, FOOTER])
+        self.source = "\n".join([header(*parts), *parts, FOOTER])
         self.source_name = "kernels.cpp"
         self.launchers: dict[str, Launcher] = {}
         self.entry: Entry | None = None
@@ -147,13 +152,13 @@ class CppProgram:
     def build(self, arch: str = "native") -> Path:
         """The library of all kernels and of the function that launches them."""
         kernels = {
-            kernel_name(name): f"{HEADER}\n{without_comments(text)}\n{FOOTER}"
+            kernel_name(name): f"{header()}\n{without_comments(text)}\n{FOOTER}"
             for name, text in self.sources.items()
         }
         model = ""
         if self.native is not None:
             host = f"{self.native.prototypes()}\n{self.native.source}"
-            model = f"{MODEL_HEADER}\n{host}\n{FOOTER}\nextern {self.native.table()}"
+            model = f"{header(host)}\n{host}\n{FOOTER}\nextern {self.native.table()}"
         return Builder(arch).library(kernels, model)
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:

@@ -113,7 +113,7 @@ class KernelPrinter:
                 return str(min(block, end))
             name = self.fresh(f"{axis.result.name_hint or 'axis'}_count")
             rest = bound if start == "0" else f"{bound} - {bracketed(start)}"
-            text = f"std::min<int64_t>({block}, {rest})"
+            text = f"minimum<int64_t>({block}, {rest})"
             self.line(f"const int64_t {name} = {text};")
             self.counts[key] = name
         return self.counts[key]
@@ -349,7 +349,7 @@ class KernelPrinter:
                 self.arrays[op.result] = source
             else:
                 made = self.new_array(op.result, op.result.name_hint)
-                self.line(f"std::copy_n({source.name}, {source.size}, {made.name});")
+                self.line(f"copy({source.name}, {source.size}, {made.name});")
                 self.arrays[op.result] = made
         acc = self.array(op.result)
         row = acc.pitches[0] or acc.size
@@ -373,15 +373,13 @@ class KernelPrinter:
                 if (first := self.first_sum(op, arg, value)) is not None:
                     starts.append((first, low))
                     if not (low.isdigit() and high.isdigit() and int(low) < int(high)):
-                        fill = f"std::fill_n({array.name}, {array.size}, 0);"
+                        fill = f"fill({array.name}, {array.size}, 0);"
                         self.line(f"if ({high} <= {low}) {fill}")
                 elif isinstance(value.owner, tile.Full):
                     fill = number(value.owner.value, tile_element(value.type))
-                    self.line(f"std::fill_n({array.name}, {array.size}, {fill});")
+                    self.line(f"fill({array.name}, {array.size}, {fill});")
                 else:
-                    self.line(
-                        f"std::copy_n({self.arrays[value].name}, {array.size}, {array.name});"
-                    )
+                    self.line(f"copy({self.arrays[value].name}, {array.size}, {array.name});")
             else:
                 name = self.fresh(result.name_hint or arg.name_hint or "carried")
                 type = type_name(tile_element(arg.type))
@@ -415,7 +413,7 @@ class KernelPrinter:
             if all(self.stages.sink_end(value, d) is None for d in dims):
                 continue
             made = self.begun[value] = self.new_array(value, value.name_hint)
-            self.line(f"std::copy_n({self.arrays[arg].name}, {made.size}, {made.name});")
+            self.line(f"copy({self.arrays[arg].name}, {made.size}, {made.name});")
 
     def first_sum(self, loop: scf.ForOp, arg: SSAValue, start: SSAValue) -> tile.Dot | None:
         """The dot that a carried tile of zeros is only added to: it can begin without them."""
@@ -440,9 +438,9 @@ class KernelPrinter:
             array = self.arrays[arg]
             if isinstance(value.owner, tile.Full):
                 fill = number(value.owner.value, tile_element(value.type))
-                late.append(f"std::fill_n({array.name}, {array.size}, {fill});")
+                late.append(f"fill({array.name}, {array.size}, {fill});")
             elif self.arrays[value] != array:
-                late.append(f"std::copy_n({self.arrays[value].name}, {array.size}, {array.name});")
+                late.append(f"copy({self.arrays[value].name}, {array.size}, {array.name});")
         self.lines_of(late)
 
 

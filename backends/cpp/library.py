@@ -109,6 +109,16 @@ def pool_gradient(host: HostProgram, op: graph.MaxPoolGrad) -> None:
     host.places[op.result] = place
 
 
+HEADERS: Mapping[str, str] = {
+    "put_in_order<": '"order.h"',
+    "scatter_slices<": '"scatter.h"',
+    "scatter_elements<": '"scatter.h"',
+    "add_in_planes(": '"scatter.h"',
+    "std::max<": "<algorithm>",
+    "std::min<": "<algorithm>",
+}
+"""Headers by what is called of them."""
+
 LIBRARY: Mapping[type[Operation], Callable[[HostProgram, Operation], None]] = {
     graph.ScatterND: scatter_nd,  # type: ignore[dict-item]
     graph.ScatterElements: scatter_elements,  # type: ignore[dict-item]

@@ -90,7 +90,7 @@ class NestPrinter(NestValues):
             return
         at = self.known[(root, self.place_of(root))]
         p.line(
-            f"const int64_t length = std::min<int64_t>({by} - {bracketed(at.text)} % {by}, "
+            f"const int64_t length = minimum<int64_t>({by} - {bracketed(at.text)} % {by}, "
             f"{count} - {self.start});"
         )
 
@@ -216,7 +216,7 @@ class NestPrinter(NestValues):
         if self.vector is None or not self.stages.is_tile(op.result):
             raise Unprintable(f"a reduction along dim {op.dim} of {self.nest.shape}")
         array = self.kernel.array(op.result)
-        self.before[0].append(f"std::fill_n({array.name}, {array.size}, {neutral});")
+        self.before[0].append(f"fill({array.name}, {array.size}, {neutral});")
         at, step = self.array_place(array.pitches, place)
         text = plus(array.name, at, times(self.counter, step))
         made = combine.format(f"lanes.load({text})", broad(x, array.type))

@@ -33,14 +33,14 @@ class ThinProduct(NestValues):
         value = broad(self.whole(self.value(self.dot.b, self.home())), "float")
         depth, width = self.length(0), self.length(1)
         left, first, count, totals = map(p.fresh, ("left", "first_row", "count", "total"))
-        fill = f"std::fill_n({name}, {size}, 0.0f);"
+        fill = f"fill({name}, {size}, 0.0f);"
         if adds != "true":
             p.line(fill if adds == "false" else f"if (!({adds})) {fill}")
         p.line(f"const auto {left} = {p.matrix(self.dot.a)};")
         p.lines_of(self.before[0])
         p.line(f"for (int64_t {first} = 0; {first} < {depth}; {first} += 8) {{")
         p.depth += 1
-        p.line(f"const int64_t {count} = std::min<int64_t>(8, {depth} - {first});")
+        p.line(f"const int64_t {count} = minimum<int64_t>(8, {depth} - {first});")
         p.line(f"sweep({width}, [&](auto lanes, int64_t {self.counter}) AICC_FLAT {{")
         p.depth += 1
         places = [plus(name, str(m * row), self.counter) for m in rows]

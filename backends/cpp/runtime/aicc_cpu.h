@@ -3,12 +3,7 @@
 // C++17. Kernels are built for one instruction set; the width of vectors follows from it.
 #pragma once
 
-#include <algorithm>
-#include <atomic>
-#include <cstdint>
-
 #include "blas.h"
-#include "functions.h"
 #include "elementary.h"
 #include "operands.h"
 #include "turn.h"
@@ -23,19 +18,20 @@ namespace aicc {
 #if defined(_OPENMP)
 // What is left of a thread's share of the programs: the first of them and the end, 32 bits each.
 struct alignas(64) share {
-  std::atomic<uint64_t> left{0};
+  uint64_t left = 0;
 
   // Up to `most` of them, from the front or the back: from `first` to `end`.
   bool take(bool front, uint64_t most, int64_t& first, int64_t& end) {
-    uint64_t now = left.load(std::memory_order_relaxed);
+    uint64_t now = __atomic_load_n(&left, __ATOMIC_RELAXED);
     while (true) {
       const uint64_t low = now >> 32, high = now & 0xffffffff;
       if (low >= high) return false;
-      const uint64_t taken = std::min(most, high - low);
+      const uint64_t taken = minimum(most, high - low);
       first = int64_t(front ? low : high - taken);
       end = first + int64_t(taken);
       const uint64_t next = front ? (low + taken) << 32 | high : low << 32 | (high - taken);
-      if (left.compare_exchange_weak(now, next, std::memory_order_relaxed)) return true;
+      if (__atomic_compare_exchange_n(&left, &now, next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return true;
     }
   }
 };
@@ -59,10 +55,10 @@ AICC_INLINE void run_programs(int64_t n, double work, F program) {
   constexpr int MOST = 64;
   if (n > 1 && work > 2e4 && n < int64_t(1) << 31) {
     share all[MOST];
-    const int64_t shares = std::min<int64_t>({omp_get_max_threads(), MOST, n});
+    const int64_t shares = minimum<int64_t>(minimum(omp_get_max_threads(), MOST), n);
     for (int64_t i = 0; i < shares; ++i)
       all[i].left = uint64_t(n * i / shares) << 32 | uint64_t(n * (i + 1) / shares);
-    const uint64_t some = uint64_t(std::max<int64_t>(1, n / (shares * 8)));
+    const uint64_t some = uint64_t(maximum<int64_t>(1, n / (shares * 8)));
 #pragma omp parallel
     for (int64_t i = 0, mine = omp_get_thread_num(); i < shares; ++i) {
       share& from = all[(mine + i) % shares];

@@ -1,10 +1,9 @@
 // Products by a BLAS library, where one was measured to be faster than what stands here.
 #pragma once
 
-#include <cstdint>
-#include <cstdlib>
-
 #include <dlfcn.h>
+
+#include "system.h"
 
 namespace aicc {
 
@@ -25,7 +24,8 @@ struct blas {
       void* library = name ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : nullptr;
       if (!library) continue;
       sgemm = (narrow)dlsym(library, "cblas_sgemm");
-      for (const char* symbol : {"scipy_cblas_sgemm64_", "cblas_sgemm64_"})
+      const char* const symbols[] = {"scipy_cblas_sgemm64_", "cblas_sgemm64_"};
+      for (const char* symbol : symbols)
         if (!sgemm && !sgemm64) sgemm64 = (wide)dlsym(library, symbol);
       if (sgemm || sgemm64) return;
     }

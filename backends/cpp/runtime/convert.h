@@ -1,9 +1,6 @@
 // Conversions between element types: floats of 16 and 8 bits, integers by truncation, signedness.
 #pragma once
 
-#include <cmath>
-#include <limits>
-
 #include "memory.h"
 
 namespace aicc {

@@ -1,9 +1,6 @@
 // What all products of tiles stand on: native vectors, and memory for packed operands.
 #pragma once
 
-#include <cstdlib>
-#include <new>
-
 #include "operands.h"
 
 #if defined(__clang__) || __GNUC__ >= 12

@@ -18,7 +18,7 @@ void by_vectors(float* c, int64_t row, matrix<bf16> a, Right b, int64_t m, int64
     left = packed;
   }
   for (int64_t j = 0; j < n; j += panels<bf16>::width) {
-    const int64_t columns = std::min(n - j, panels<bf16>::width);
+    const int64_t columns = minimum(n - j, panels<bf16>::width);
     group_columns<bf16, float>(c + j, row, left, lies ? a.row : deep, panel_at(b, j, n, k, deep),
                                nullptr, m, columns, lies ? k : deep, add);
   }

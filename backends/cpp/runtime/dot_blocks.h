@@ -57,7 +57,7 @@ void block(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t bro
 template <class T, int V>
 void rows(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow,
           int64_t m, int64_t depth, bool add, later<T> next) {
-  constexpr int LINE = 64 / sizeof(T), LINES = std::max(1, V * native<T>::LANES / LINE);
+  constexpr int LINE = 64 / sizeof(T), LINES = maximum(1, V * native<T>::LANES / LINE);
   int64_t i = 0;
   for (int line = 0; i + ROWS <= m; i += ROWS, line = (line + 1) % LINES)
     block<T, ROWS, V>(c + i * crow, crow, a + i * arow, arow, b, brow, depth, add,
@@ -82,9 +82,9 @@ void thin(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow
   constexpr int LANES = native<T>::LANES, DEEP = 8;
   constexpr int64_t STEP = 4096 / sizeof(T);
   if (!add)
-    for (int64_t i = 0; i < m; ++i) std::fill(c + i * crow, c + i * crow + n, T(0));
+    for (int64_t i = 0; i < m; ++i) fill(c + i * crow, n, T(0));
   for (int64_t first = 0; first < n; first += STEP) {
-    int64_t last = std::min(first + STEP, n);
+    int64_t last = minimum(first + STEP, n);
     int64_t k = 0;
     for (; k + DEEP <= depth; k += DEEP)
       for (int64_t i = 0; i < m; ++i) {
@@ -114,7 +114,7 @@ void thin(T* c, int64_t crow, const T* a, int64_t arow, const T* b, int64_t brow
 template <class To, class From>
 void pack(To* to, int64_t width, matrix<From> from, int64_t m, int64_t n) {
   for (int64_t i = 0; n < width && i < m; ++i)
-    std::fill(to + i * width + n, to + (i + 1) * width, To{});
+    fill(to + i * width + n, width - n, To{});
   if constexpr (std::is_same<To, float>::value && std::is_same<From, float>::value)
     if (from.row == 1 && from.column != 1)
       return turn(to, width, from.data, from.column, m, n);
@@ -126,7 +126,7 @@ void pack(To* to, int64_t width, matrix<From> from, int64_t m, int64_t n) {
   constexpr int64_t TILE = 16;
   for (int64_t top = 0; top < m; top += TILE)
     for (int64_t first = 0; first < n; first += TILE) {
-      const int64_t low = std::min(top + TILE, m), right = std::min(first + TILE, n);
+      const int64_t low = minimum(top + TILE, m), right = minimum(first + TILE, n);
       for (int64_t j = first; j < right; ++j)
         for (int64_t i = top; i < low; ++i)
           to[i * width + j] = convert<To>(from.data[i * from.row + j * from.column]);
@@ -167,7 +167,7 @@ AICC_INLINE int64_t next_columns(int64_t left) {
   constexpr int LANES = native<T>::LANES;
   int64_t vectors = (left + LANES - 1) / LANES;
   int64_t panels = (vectors + VECTORS - 1) / VECTORS;
-  return std::min(left, (vectors + panels - 1) / panels * LANES);
+  return minimum(left, (vectors + panels - 1) / panels * LANES);
 }
 
 // How many rows of a panel of columns the first cache holds.
@@ -188,7 +188,7 @@ void multiply(T* c, int64_t crow, matrix<From> a, matrix<From> b, int64_t m, int
     return thin<T>(c, crow, left, arow, (const T*)b.data, b.row, m, n, depth, add);
   }
   for (int64_t k = 0, deep; k < depth || k == 0; k += deep, add = true) {
-    deep = std::min(DEPTH, depth - k);
+    deep = minimum(DEPTH, depth - k);
     const bool again = depth > DEPTH && n >= MANY;
     const T* left = left_rows<T>(matrix<From>{a.data + k * a.column, a.row, a.column}, m, deep,
                                  again, arow);

@@ -20,7 +20,7 @@ void by_vectors(int32_t* c, int64_t row, matrix<int8_t> a, Right b, int64_t m, i
   const __m512i ones = _mm512_set1_epi8(1);
   for (int64_t j = 0; j < n; j += WIDTH) {
     const int8_t* panel = panel_at(b, j, n, k, deep);
-    const int64_t columns = std::min(n - j, WIDTH);
+    const int64_t columns = minimum(n - j, WIDTH);
     int32_t off[WIDTH];
     for (int64_t v = 0; v < columns; v += LANES) {
       __m512i total = _mm512_setzero_si512();

@@ -4,6 +4,8 @@
 // loses digits in float is computed in double. Those of double are the library's.
 #pragma once
 
+#include "functions.h"
+
 namespace aicc {
 
 #define AICC_LIBRARY1(name, call)                                      \

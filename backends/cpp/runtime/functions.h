@@ -4,30 +4,12 @@
 // squares): within 2 ulp, exact at NaN and infinities. Other functions are the C library's.
 #pragma once
 
-#include <cmath>
-#include <limits>
-
 #include "quotients.h"
 
 namespace aicc {
 
 // ------------------------------------------------------------------ arithmetic
 
-// The greater and the lesser; NaN wins.
-template <class T>
-AICC_INLINE T maximum(T x, T y) {
-  if constexpr (std::is_floating_point<T>::value)
-    return x != x ? x : x > y ? x : y;
-  else
-    return x > y ? x : y;
-}
-template <class T>
-AICC_INLINE T minimum(T x, T y) {
-  if constexpr (std::is_floating_point<T>::value)
-    return x != x ? x : x < y ? x : y;
-  else
-    return x < y ? x : y;
-}
 // The greater and the lesser of floats; y where either is NaN.
 AICC_INLINE vec<float> greater(vec<float> x, vec<float> y) {
 #if defined(AICC_AVX512)

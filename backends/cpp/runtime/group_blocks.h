@@ -106,7 +106,7 @@ void group_columns(Sum* c, int64_t crow, const T* a, int64_t arow, const T* pane
                    int64_t m, int64_t columns, int64_t depth, bool add) {
   constexpr int64_t LANES = native<Sum>::LANES;
   for (int64_t j = 0; j < columns; j += VECTORS * LANES) {
-    const int64_t vectors = std::min<int64_t>((columns - j + LANES - 1) / LANES, VECTORS);
+    const int64_t vectors = minimum<int64_t>((columns - j + LANES - 1) / LANES, VECTORS);
     const T* b = panel + j * GROUP<T>;
     const Sum* off = less ? less + j : nullptr;
     if (vectors == VECTORS) {

@@ -25,8 +25,8 @@ template <class T>
 void pack_rows(T* to, matrix<T> a, int64_t m, int64_t depth, int64_t row) {
   if (a.column != 1) return pack(to, row, a, m, depth);
   for (int64_t i = 0; i < m; ++i) {
-    std::copy_n(a.data + i * a.row, depth, to + i * row);
-    std::fill(to + i * row + depth, to + (i + 1) * row, T{});
+    copy(a.data + i * a.row, depth, to + i * row);
+    fill(to + i * row + depth, row - depth, T{});
   }
 }
 
@@ -68,7 +68,7 @@ void pack_panel(T* to, matrix<T> b, int64_t count, int64_t depth, int64_t deep) 
       for (int64_t g = 0; g < G; ++g) rows[g] = k + g < depth ? b.data + (k + g) * b.row : zeros;
       for (; j + LANES <= count; j += LANES) interleave(line + j * G, rows, j);
     }
-    const int64_t rows = std::min(depth - k, G);
+    const int64_t rows = minimum(depth - k, G);
 #pragma GCC unroll 1
     for (; j < width; ++j)
 #pragma GCC unroll 1
@@ -83,7 +83,7 @@ const T* panel_at(matrix<T> b, int64_t j, int64_t n, int64_t k, int64_t deep) {
   constexpr int64_t WIDTH = panels<T>::width;
   T* to = scratch<T>(1, size_t(WIDTH) * deep);
   const T* from = b.data + j * b.column;
-  pack_panel(to, matrix<T>{from, b.row, b.column}, std::min(n - j, WIDTH), k, deep);
+  pack_panel(to, matrix<T>{from, b.row, b.column}, minimum(n - j, WIDTH), k, deep);
   return to;
 }
 #endif
@@ -106,11 +106,11 @@ void by_squares(Sum* c, int64_t row, matrix<T> a, Right b, int64_t m, int64_t n,
     rest = scratch<T>(0, size_t(packed) * deep);
     matrix<T> from{a.data + first * a.row, a.row, a.column};
     pack_rows(rest, from, m - first, k, deep);
-    std::fill(rest + (m - first) * deep, rest + packed * deep, T{});
+    fill(rest + (m - first) * deep, (packed - m + first) * deep, T{});
   }
   const whole_squares on;
   for (int64_t j = 0; j < n; j += panels<T>::width) {
-    const int64_t columns = std::min(n - j, panels<T>::width);
+    const int64_t columns = minimum(n - j, panels<T>::width);
     const T* panel = panel_at(b, j, n, k, deep);
     square_rows(c + j, row, a.data, a.row, panel, first, columns, steps, add);
     square_rows(c + first * row + j, row, (const T*)rest, deep, panel, m - first, columns, steps,
@@ -135,7 +135,7 @@ void widened(Sum* c, int64_t row, matrix<T> a, panels<T> b, int64_t m, int64_t n
     for (int64_t i = 0; i < k; ++i)
       for (int64_t x = 0; x < WIDTH; ++x)
         plain[i * WIDTH + x] = panel[(i / G * WIDTH + x) * G + i % G];
-    multiply<Sum, T>(c + j, row, a, matrix<T>{plain, WIDTH, 1}, m, std::min(n - j, WIDTH), k, add);
+    multiply<Sum, T>(c + j, row, a, matrix<T>{plain, WIDTH, 1}, m, minimum(n - j, WIDTH), k, add);
   }
 }
 

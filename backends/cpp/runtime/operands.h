@@ -1,8 +1,6 @@
 // Operands of products of tiles, and the products.
 #pragma once
 
-#include <algorithm>
-
 #include "convert.h"
 
 namespace aicc {

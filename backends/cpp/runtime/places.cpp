@@ -139,17 +139,17 @@ void all_columns(float* c, int64_t row, const float* a, places<float> b, int64_t
                  int64_t depth, bool add, bool more) {
   constexpr int64_t DEPTH = 1024, WIDTH = panels<float>::width;
   const int64_t blocks = (n + C - 1) / C, parts = (depth + DEPTH - 1) / DEPTH;
-  const int64_t deep = (depth + parts - 1) / parts, spread = std::min<int64_t>(blocks, 8);
+  const int64_t deep = (depth + parts - 1) / parts, spread = minimum<int64_t>(blocks, 8);
   constexpr int64_t SUMS = C * V * native<float>::LANES;
   float* sums = scratch<float>(1, SUMS * (parts > 1 ? blocks : 1));
   for (int64_t k = 0; k < depth; k += deep) {
     const bool last = k + deep >= depth;
-    part p{a + k * WIDTH, {b.data, b.rows + k, b.columns}, m, std::min(deep, depth - k), nullptr, 0};
+    part p{a + k * WIDTH, {b.data, b.rows + k, b.columns}, m, minimum(deep, depth - k), nullptr, 0};
     for (int64_t i = 0; i < blocks; ++i) {
       const bool fetch = i < spread && (more || !last);
       p.next = fetch ? p.left + (p.depth * WIDTH + i * p.depth * (WIDTH / spread)) : p.left;
       p.pace = fetch ? WIDTH / spread : 0;
-      const int count = int(std::min<int64_t>(C, n - i * C));
+      const int count = int(minimum<int64_t>(C, n - i * C));
       block<C, V>(p, {c + i * C, row, count, sums + (parts > 1 ? i * SUMS : 0), k == 0, last, add});
       p.right.columns += C;
     }
@@ -170,12 +170,11 @@ void columns(float* c, int64_t row, const float* a, places<float> b, int64_t m, 
 // Rows of a as a panel of `width`, zero beyond m.
 void pack(float* to, matrix<float> a, int64_t m, int64_t width, int64_t depth) {
   constexpr int64_t STEP = panels<float>::width, TILE = 16;
-  for (int64_t k = 0; m < width && k < depth; ++k)
-    std::fill(to + k * STEP + m, to + k * STEP + width, 0.0f);
+  for (int64_t k = 0; m < width && k < depth; ++k) fill(to + k * STEP + m, width - m, 0.0f);
   if (a.column == 1) return turn(to, STEP, a.data, a.row, depth, m);
   for (int64_t k = 0; k < depth; k += TILE)
     for (int64_t i = 0; i < m; ++i)
-      for (int64_t y = k; y < std::min(k + TILE, depth); ++y)
+      for (int64_t y = k; y < minimum(k + TILE, depth); ++y)
         to[y * STEP + i] = a.data[i * a.row + y * a.column];
 }
 
@@ -187,7 +186,7 @@ void dot(float* c, int64_t row, panels<float> a, places<float> b, int64_t m, int
   constexpr int64_t WIDTH = panels<float>::width, STEP = VECTORS * LANES;
   for (int64_t i = 0; i < m; i += STEP) {
     const float* left = a.data + i / WIDTH * a.panel + i % WIDTH;
-    const int64_t rows = std::min(m - i, STEP);
+    const int64_t rows = minimum(m - i, STEP);
     float* to = c + i * row;
     const bool more = i + STEP < m;
     switch ((rows + LANES - 1) / LANES) {
@@ -207,7 +206,7 @@ void dot(float* c, int64_t row, matrix<float> a, places<float> b, int64_t m, int
   constexpr int64_t WIDTH = panels<float>::width;
   float* panel = scratch<float>(0, size_t(WIDTH) * k);
   for (int64_t i = 0; i < m; i += WIDTH) {
-    const int64_t rows = std::min(m - i, WIDTH);
+    const int64_t rows = minimum(m - i, WIDTH);
     const matrix<float> left{a.data + i * a.row, a.row, a.column};
     pack(panel, left, rows, (rows + LANES - 1) / LANES * LANES, k);
     dot(c + i * row, row, panels<float>{panel, 0}, b, rows, n, k, add);

@@ -1,7 +1,7 @@
 // Slices of an array joined with others at given places: what no kernel of tiles does.
 #pragma once
 
-#include <cstring>
+#include <atomic>
 
 #include "aicc_cpu.h"
 
@@ -44,15 +44,15 @@ bool scatter_slices(T* out, const T* x, const I* indices, const T* updates, cons
   for (int64_t i = 0; i < count; ++i)
     if (place(i) < 0) return false;
   // Two parts of the columns for each thread: long runs of memory, and as much for all to do.
-  const int64_t parts = 2 * threads(), columns = std::max<int64_t>(64, (size + parts - 1) / parts);
+  const int64_t parts = 2 * threads(), columns = maximum<int64_t>(64, (size + parts - 1) / parts);
   constexpr int64_t PART = 1 << 14;
   const int64_t all = slices * size;
   run_programs((all + PART - 1) / PART, double(all) / 4, [&](int64_t p) {
     const int64_t first = p * PART;
-    std::memcpy(out + first, x + first, size_t(std::min(PART, all - first)) * sizeof(T));
+    memcpy(out + first, x + first, size_t(minimum(PART, all - first)) * sizeof(T));
   });
   run_programs((size + columns - 1) / columns, double(count) * double(size) / 4, [&](int64_t p) {
-    const int64_t first = p * columns, n = std::min(columns, size - first);
+    const int64_t first = p * columns, n = minimum(columns, size - first);
     for (int64_t i = 0; i < count; ++i)
       join_slices<J>(out + place(i) * size + first, updates + i * size + first, n);
   });
@@ -75,7 +75,7 @@ bool scatter_elements(T* out, const T* x, const I* indices, const T* updates, co
   constexpr int64_t PART = 1 << 14;
   run_programs((all + PART - 1) / PART, double(all) / 4, [&](int64_t p) {
     const int64_t first = p * PART;
-    std::memcpy(out + first, x + first, size_t(std::min(PART, all - first)) * sizeof(T));
+    memcpy(out + first, x + first, size_t(minimum(PART, all - first)) * sizeof(T));
   });
   run_programs(lines, double(lines) * double(n) * 4, [&](int64_t line) {
     int64_t at = 0, rest = line, stride = 1;  // where the line begins in out
@@ -101,7 +101,7 @@ bool add_in_planes(T* out, const T* values, const I* places, int64_t planes, int
   std::atomic<bool> fine{true};
   run_programs(planes, double(planes) * double(size / 8 + 2 * count), [&](int64_t p) {
     T* to = out + p * size;
-    std::fill_n(to, size, T(0));
+    fill(to, size, T(0));
     for (int64_t i = p * count; i < (p + 1) * count; ++i) {
       const int64_t at = int64_t(places[i]);
       if (at < 0 || at >= size) return fine.store(false, std::memory_order_relaxed);

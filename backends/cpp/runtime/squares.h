@@ -101,11 +101,11 @@ void square_rows(Sum* c, int64_t crow, const T* a, int64_t arow, const T* panel,
     const bool wide = columns - j > SIDE;
     for (int64_t i = 0; i < m; i += 2 * SIDE) {
       alignas(64) Sum beside[2 * SIDE * 2 * SIDE];
-      const int64_t rows = std::min(m - i, 2 * SIDE), across = wide ? 2 * SIDE : SIDE;
+      const int64_t rows = minimum(m - i, 2 * SIDE), across = wide ? 2 * SIDE : SIDE;
       const bool low = rows > SIDE, whole = rows % SIDE == 0;
       Sum* to = c + i * crow + j;
       if (!whole && add)
-        for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * crow, across, beside + r * across);
+        for (int64_t r = 0; r < rows; ++r) copy(to + r * crow, across, beside + r * across);
       char* out = (char*)(whole ? to : beside);
       const int64_t next = whole ? cbytes : across * sizeof(Sum);
       const char* left = (const char*)(a + i * arow);
@@ -113,7 +113,7 @@ void square_rows(Sum* c, int64_t crow, const T* a, int64_t arow, const T* panel,
                              : (wide ? square_block<T, 1, 2> : square_block<T, 1, 1>);
       block(out, next, left, abytes, b, PANEL, steps, add);
       if (!whole)
-        for (int64_t r = 0; r < rows; ++r) std::copy_n(beside + r * across, across, to + r * crow);
+        for (int64_t r = 0; r < rows; ++r) copy(beside + r * across, across, to + r * crow);
     }
   }
 }

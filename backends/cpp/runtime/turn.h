@@ -45,7 +45,7 @@ void turn(float* to, int64_t row, const float* from, int64_t step, int64_t m, in
   constexpr int64_t TILE = 16;
   for (int64_t first = 0; first < n; first += TILE)
     for (int64_t top = 0; top < m; top += TILE) {
-      const int64_t right = std::min(first + TILE, n), low = std::min(top + TILE, m);
+      const int64_t right = minimum(first + TILE, n), low = minimum(top + TILE, m);
 #if defined(AICC_AVX512)
       if (first + TILE <= n && top + TILE <= m) {
         turn_square(to + top * row + first, row, from + first * step + top, step);

@@ -4,33 +4,34 @@
 // of floats in one register. With AVX-512 a mask is a bit a lane, elsewhere it is W integers.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
+#include "system.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define AICC_AVX512 1
-#endif
-#if defined(__x86_64__)
-#if __GNUC__ <= 12 && !defined(__clang__)
-// To read all intrinsics takes longer than to compile a kernel: these aren't used, nor by others.
-#define __AVX512FP16INTRIN_H_INCLUDED
-#define __AVX512FP16VLINTRIN_H_INCLUDED
-#define __AVX512VBMI2INTRIN_H_INCLUDED
-#define _AVX512VBMI2VLINTRIN_H_INCLUDED
-#define _AVX512VLDQINTRIN_H_INCLUDED
-#define _AVX512BITALGINTRIN_H_INCLUDED
-#define _AVX512ERINTRIN_H_INCLUDED
-#define _AVX512PFINTRIN_H_INCLUDED
-#define _GFNIINTRIN_H_INCLUDED
-#endif
-#include <immintrin.h>
 #endif
 
 #define AICC_INLINE inline __attribute__((always_inline))
 #define AICC_FLAT __attribute__((always_inline))
 
 namespace aicc {
+
+// The greater and the lesser; NaN wins. (To read <algorithm> takes as long as the rest of this.)
+template <class T>
+AICC_INLINE constexpr T maximum(T x, T y) {
+  return x != x ? x : x > y ? x : y;
+}
+template <class T>
+AICC_INLINE constexpr T minimum(T x, T y) {
+  return x != x ? x : x < y ? x : y;
+}
+template <class T>
+AICC_INLINE void fill(T* to, int64_t n, std::common_type_t<T> x) {
+  for (int64_t i = 0; i < n; ++i) to[i] = x;
+}
+template <class T>
+AICC_INLINE void copy(const T* from, int64_t n, T* to) {
+  memcpy(to, from, n * sizeof(T));
+}
 
 #if defined(AICC_AVX512)
 constexpr int BYTES = 64;

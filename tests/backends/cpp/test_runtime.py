@@ -186,6 +186,13 @@ def test_conversions_of_vectors_are_those_of_elements(arch, tmp_path):
     assert ctypes.CDLL(str(goal)).conversions() == 0
 
 
+@pytest.mark.parametrize("name", sorted(p.name for p in RUNTIME.glob("*.h")))
+def test_each_header_includes_what_it_needs(name):
+    command = [str(compiler()), "-std=c++17", "-fsyntax-only", "-w", "-fopenmp", "-x", "c++"]
+    done = subprocess.run([*command, str(RUNTIME / name)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def pointer(array):
     return ctypes.c_void_p(array.ctypes.data)
 
